@@ -1,0 +1,104 @@
+"""Embeddings, rankings, captions and answers from images and text.
+
+`Client` finds a `Model` by name or URL; `model.encode`, `rank`, `caption` and `vqa` run on it over gRPC, HTTP
+or WebSocket, or in this process. Importing this package imports nothing else: each name is loaded at its
+first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._inputs import Image, Text
+    from ._messages import Request, Response
+    from ._spec import ModelSpec
+    from ._version import __version__
+    from .client import Client
+    from .engines.base import Engine, MultimodalEngine
+    from .errors import (
+        AuthenticationError,
+        ConfigurationError,
+        ConnectionFailedError,
+        InferenceError,
+        InputError,
+        MissingExtraError,
+        ModelNotFoundError,
+        PluginError,
+        ProtocolError,
+        RequestTimeoutError,
+        ServerError,
+        TaskFallbackWarning,
+        TransportError,
+        UnknownSchemeError,
+        UnsupportedTaskError,
+    )
+    from .hookspecs import hookimpl
+    from .model import Model
+    from .tasks.base import Call, Task
+    from .transports.base import Transport, TransportOptions
+
+__all__ = [
+    'AuthenticationError',
+    'Call',
+    'Client',
+    'ConfigurationError',
+    'ConnectionFailedError',
+    'Engine',
+    'Image',
+    'InferenceError',
+    'InputError',
+    'MissingExtraError',
+    'Model',
+    'ModelNotFoundError',
+    'ModelSpec',
+    'MultimodalEngine',
+    'PluginError',
+    'ProtocolError',
+    'Request',
+    'RequestTimeoutError',
+    'Response',
+    'ServerError',
+    'Task',
+    'TaskFallbackWarning',
+    'Text',
+    'Transport',
+    'TransportError',
+    'TransportOptions',
+    'UnknownSchemeError',
+    'UnsupportedTaskError',
+    '__version__',
+    'hookimpl',
+]
+
+_MODULES = {
+    'Call': 'tasks.base',
+    'Client': 'client',
+    'Engine': 'engines.base',
+    'Image': '_inputs',
+    'Model': 'model',
+    'ModelSpec': '_spec',
+    'MultimodalEngine': 'engines.base',
+    'Request': '_messages',
+    'Response': '_messages',
+    'Task': 'tasks.base',
+    'Text': '_inputs',
+    'Transport': 'transports.base',
+    'TransportOptions': 'transports.base',
+    '__version__': '_version',
+    'hookimpl': 'hookspecs',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from importlib import import_module
+
+    value = getattr(import_module(f'.{_MODULES.get(name, "errors")}', __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,48 @@
+"""What comes with the package, registered through the same hooks as any plugin."""
+
+from __future__ import annotations
+
+from .hookspecs import hookimpl
+
+
+@hookimpl
+def inference_client_tasks() -> dict[str, str]:
+    return {
+        'encode': 'inference_client.tasks.encode:EncodeTask',
+        'rank': 'inference_client.tasks.rank:RankTask',
+        'caption': 'inference_client.tasks.caption:CaptionTask',
+        'vqa': 'inference_client.tasks.vqa:VqaTask',
+    }
+
+
+@hookimpl
+def inference_client_transports() -> dict[str, str]:
+    return {
+        'grpc': 'inference_client.transports.grpc:GrpcTransport',
+        'grpcs': 'inference_client.transports.grpc:GrpcTransport',
+        'http': 'inference_client.transports.http:HttpTransport',
+        'https': 'inference_client.transports.http:HttpTransport',
+        'ws': 'inference_client.transports.websocket:WebSocketTransport',
+        'wss': 'inference_client.transports.websocket:WebSocketTransport',
+        'local': 'inference_client.transports.local:LocalTransport',
+    }
+
+
+@hookimpl
+def inference_client_engines() -> dict[str, str]:
+    return {'embedded': 'inference_client.engines.embedded:EmbeddedEngine'}
+
+
+@hookimpl
+def inference_client_commands() -> dict[str, str]:
+    return {
+        'encode': 'inference_client.cli_tasks:encode',
+        'rank': 'inference_client.cli_tasks:rank',
+        'caption': 'inference_client.cli_tasks:caption',
+        'vqa': 'inference_client.cli_tasks:vqa',
+        'demo': 'inference_client.cli_demo:demo',
+        'serve': 'inference_client.cli_serve:serve',
+        'models': 'inference_client.cli_info:models',
+        'plugins': 'inference_client.cli_info:plugins_',
+        'version': 'inference_client.cli_info:version',
+    }

@@ -1,0 +1,83 @@
+"""Bytes from where a string points to: a path, a data URI or an http(s) URL."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import InputError
+
+MAX_BYTES = 64 * 1024 * 1024
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds; the second is for each read
+
+
+def load(source: str) -> bytes:
+    """Read all of it.
+
+    Raises:
+        InputError: it cannot be read, or is an URL with more than 64 MiB behind it.
+    """
+    start = source[:8].lower()
+    if start.startswith('data:'):
+        return _from_data_uri(source)
+    if start.startswith(('http://', 'https://')):
+        return _from_url(source)
+    return _from_path(source)
+
+
+def shorten(source: str) -> str:
+    """The source as an error shows it: a data URI without its data, an URL without credentials and query."""
+    if source[:5].lower() == 'data:':
+        return source[:30] + '...' if len(source) > 30 else source
+    if source[:8].lower().startswith(('http://', 'https://')):
+        try:
+            parts = urlsplit(source)
+        except ValueError:
+            return 'the URL'
+        return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}{parts.path}'
+    return repr(source if len(source) <= 200 else source[:200] + '...')
+
+
+def _from_path(source: str) -> bytes:
+    name = shorten(source)
+    try:
+        if source[:7].lower() == 'file://':
+            return Path(urllib.request.url2pathname(urlsplit(source).path)).read_bytes()
+        return Path(source).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f'no such image file: {name}; give a path, an http(s) URL or a data URI') from None
+    except IsADirectoryError:
+        raise InputError(f'{name} is a directory: expected an image file') from None
+    except (OSError, ValueError) as error:
+        raise InputError(f'{name} cannot be read as an image file: {error}') from error
+
+
+def _from_data_uri(source: str) -> bytes:
+    try:
+        with urllib.request.urlopen(source) as answer:
+            return bytes(answer.read())
+    except (OSError, ValueError) as error:
+        raise InputError(f'{shorten(source)} is not a valid data URI: {error}') from error
+
+
+def _from_url(source: str) -> bytes:
+    import requests
+
+    name = shorten(source)
+    chunks, size = [], 0
+    try:
+        with requests.get(source, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as answer:
+            if answer.status_code != 200:
+                raise InputError(f'{name} answered {answer.status_code} {answer.reason}: expected an image')
+            for chunk in answer.iter_content(1 << 16):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise InputError(
+                        f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down'
+                    )
+    except (requests.RequestException, ValueError) as error:
+        reason = type(error).__name__  # its text may hold credentials and the query
+        raise InputError(f'{name} cannot be fetched ({reason}): check the address') from error
+    return b''.join(chunks)

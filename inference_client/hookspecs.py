@@ -1,0 +1,46 @@
+"""The hooks of plugins.
+
+A plugin is a module or object with any of these functions, marked with `inference_client.hookimpl`, and
+announced by its distribution as an entry point of the group `inference_client`. Each hook is called at most
+once a process, when a name is looked up that is not built in, or when what is installed is listed. Each
+returns a mapping from names to classes, or to import strings `'module:Class'` for what should be imported
+only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Mapping
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from .engines.base import Engine
+    from .tasks.base import Task
+    from .transports.base import Transport
+
+GROUP = 'inference_client'
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def inference_client_tasks() -> Mapping[str, type[Task] | str]:  # type: ignore[empty-body]
+    """Tasks by name: `{'upscale': UpscaleTask}` makes `model.upscale(...)`."""
+
+
+@hookspec
+def inference_client_transports() -> Mapping[str, type[Transport] | str]:  # type: ignore[empty-body]
+    """Transports by URL scheme: `{'unix': UnixTransport}` makes `get_model('unix:///run/model.sock')`."""
+
+
+@hookspec
+def inference_client_engines() -> Mapping[str, type[Engine] | str]:  # type: ignore[empty-body]
+    """Engines by name: `{'my-engine': MyEngine}` makes `get_model('local://my-engine')`."""
+
+
+@hookspec
+def inference_client_commands() -> Mapping[str, click.Command | str]:  # type: ignore[empty-body]
+    """Commands of the command line by name: `{'upscale': command}` makes `inference-client upscale`."""

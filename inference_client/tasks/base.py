@@ -1,0 +1,101 @@
+"""The interface of tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Iterator, Mapping
+
+from ..errors import InputError, UnsupportedTaskError
+
+if TYPE_CHECKING:
+    from docarray import Document
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a task makes of its arguments.
+
+    Attributes:
+        documents: pulled lazily, a batch at a time; each is the task's own copy.
+        parameters: sent with every request; strings, numbers, booleans, None, and lists and dicts of these.
+    """
+
+    documents: Iterable[Document]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """Arguments to documents, answers to results; no I/O beyond loading the images that it is given.
+
+    A subclass writes `prepare`, and `accept` if the answer can be told from an echo.
+    """
+
+    name: ClassVar[str]
+    """Name of the task, and of its endpoint: the task `upscale` is sent to `/upscale`."""
+
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What a model's name must contain where the model does not say what it can do, such as `blip2`."""
+
+    fallback: ClassVar[str | None] = None
+    """The task that runs, with a warning, on a model that cannot do this one."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the requests go."""
+        return f'/{self.name}'
+
+    @abstractmethod
+    def prepare(self, **arguments: Any) -> Call:
+        """Check the arguments and turn them into documents.
+
+        Keywords that the task does not know are parameters for the model.
+
+        Raises:
+            InputError: the arguments do not go together, or one of them is of no use.
+        """
+
+    def accept(self, document: Document) -> Document:
+        """Check one answered document, and give what the caller gets for it.
+
+        Raises:
+            UnsupportedTaskError: the answer lacks what the task is for. Jina servers send documents back as
+                they came when no model handles the endpoint.
+        """
+        return document
+
+
+def one_of(**alternatives: Any) -> str:
+    """The name of the one argument that is not None.
+
+    Raises:
+        InputError: none is given, or more than one.
+    """
+    given = [name for name, value in alternatives.items() if value is not None]
+    if len(given) != 1:
+        names = ', '.join(f'{name}=' for name in alternatives)
+        got = ' and '.join(f'{name}=' for name in given) or 'none of them'
+        raise InputError(f'expected exactly one of {names}: got {got}')
+    return given[0]
+
+
+def without_response(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents without the answer of an earlier call, which an echo would bring back as a new one."""
+    for document in documents:
+        if document.tags:
+            document.tags.pop('response', None)
+        yield document
+
+
+def accept_response(document: Document) -> Document:
+    """The document if it has a text in `tags['response']`."""
+    if not isinstance(document.tags.get('response'), str):
+        raise not_answered("text in tags['response']")
+    return document
+
+
+def not_answered(missing: str) -> UnsupportedTaskError:
+    """The error for a document that came back without what the task is for."""
+    return UnsupportedTaskError(
+        f'the answer has no {missing}: the server has no model for this task; ask it for one that it offers'
+    )

@@ -1,0 +1,1 @@
+"""How a request reaches a model: one module for each protocol, found by the scheme of the model's URL."""

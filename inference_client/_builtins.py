@@ -36,13 +36,13 @@ def inference_client_engines() -> dict[str, str]:
 @hookimpl
 def inference_client_commands() -> dict[str, str]:
     return {
-        'encode': 'inference_client.cli_tasks:encode',
-        'rank': 'inference_client.cli_tasks:rank',
-        'caption': 'inference_client.cli_tasks:caption',
-        'vqa': 'inference_client.cli_tasks:vqa',
-        'demo': 'inference_client.cli_demo:demo',
-        'serve': 'inference_client.cli_serve:serve',
-        'models': 'inference_client.cli_info:models',
-        'plugins': 'inference_client.cli_info:plugins_',
-        'version': 'inference_client.cli_info:version',
+        'encode': 'inference_client.cli.tasks:encode',
+        'rank': 'inference_client.cli.tasks:rank',
+        'caption': 'inference_client.cli.tasks:caption',
+        'vqa': 'inference_client.cli.tasks:vqa',
+        'demo': 'inference_client.cli.demo:demo',
+        'serve': 'inference_client.cli.serve:serve',
+        'models': 'inference_client.cli.info:models',
+        'plugins': 'inference_client.cli.info:plugins_',
+        'version': 'inference_client.cli.info:version',
     }

@@ -79,7 +79,7 @@ def ca_file(options: TransportOptions) -> str | None:
             ssl.create_default_context(cafile=options.ca_file)
         except OSError as error:
             raise ConfigurationError(
-                f'ca_file {options.ca_file!r} cannot be used ({error}): expected a file of certificates in PEM'
+                f'ca_file {options.ca_file!r} cannot be used ({error}): expected certificates in PEM'
             ) from error
         return options.ca_file
     return ssl.get_default_verify_paths().cafile

@@ -1,0 +1,86 @@
+"""Options that several commands share, and how a model is found from them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..model import Model
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+CLIENT = (
+    click.option(
+        '--token',
+        'ask_token',
+        is_flag=True,
+        help='Ask for the token; else JINA_AUTH_TOKEN or the stored login.',
+    ),
+    click.option('--api-endpoint', metavar='URL', help='Model directory; else INFERENCE_API_ENDPOINT.'),
+    click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
+)
+MODEL = (
+    click.option(
+        '--model', default='local://embedded', show_default=True, metavar='NAME_OR_URL', help='Which model.'
+    ),
+    click.option(
+        '--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."
+    ),
+    *CLIENT,
+    click.option(
+        '--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'
+    ),
+    click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each request.'),
+    click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
+    click.option(
+        '--parameter',
+        'parameters',
+        multiple=True,
+        metavar='KEY=VALUE',
+        help='For the model; VALUE is JSON or text.',
+    ),
+)
+
+
+def with_options(options: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
+    """Add options to a command, in their order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def make_client(ask_token: bool, api_endpoint: str | None, ca_file: str | None) -> Client:
+    """A client from the options; the token comes from the environment or a prompt, never from an argument."""
+    from ..client import Client
+
+    token = click.prompt('Token', hide_input=True, err=True) if ask_token else None
+    return Client(token, api_endpoint=api_endpoint, ca_file=ca_file)
+
+
+def find_model(
+    model: str, protocol: str | None, ask_token: bool, api_endpoint: str | None, ca_file: str | None
+) -> Model:
+    """The model that the options name."""
+    return make_client(ask_token, api_endpoint, ca_file).get_model(model, protocol=protocol)
+
+
+def parse_parameters(parameters: tuple[str, ...]) -> dict[str, Any]:
+    """`KEY=VALUE` pairs as a dict."""
+    parsed = {}
+    for pair in parameters:
+        key, separator, value = pair.partition('=')
+        if not separator or not key:
+            raise click.BadParameter(f'expected KEY=VALUE: got {pair!r}', param_hint="'--parameter'")
+        try:
+            parsed[key] = json.loads(value)
+        except ValueError:
+            parsed[key] = value
+    return parsed

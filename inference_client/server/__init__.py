@@ -1,0 +1,1 @@
+"""The self-hosted service: a Jina Flow around an engine. Needs the extra `[server]`."""

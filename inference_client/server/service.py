@@ -1,0 +1,89 @@
+"""Starts and stops the Flow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from typing import Any, Callable, Mapping
+
+from rich import get_console
+
+from .._plugins import missing_extra
+from ..engines.loader import engine_class
+from ..errors import ConfigurationError, ServerError
+
+logger = logging.getLogger('inference_client.server')
+
+PROTOCOLS = {'grpc': 'grpc', 'http': 'http', 'ws': 'websocket'}
+"""What Jina calls a scheme."""
+
+
+def serve(model: str, host: str, ports: Mapping[str, int], say: Callable[[str], Any]) -> None:
+    """Host an engine until SIGINT or SIGTERM.
+
+    Args:
+        model: an engine's name.
+        host: address to listen on.
+        ports: port by scheme (`grpc`, `http`, `ws`); 0 takes a free one.
+        say: gets each URL, a line each, and one more line when the model answers.
+
+    Raises:
+        ConfigurationError: a port is taken or the address is not this machine's.
+        MissingExtraError: the extra `[server]`, or the engine's, is not installed.
+        ServerError: the model could not be loaded.
+    """
+    engine_class(model)
+    chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    flow = _flow(model, host, chosen)
+    get_console().quiet = True  # keeps Jina's banner off
+    try:
+        flow.start()
+    except Exception as error:
+        raise ServerError(f'the model {model!r} could not be started; what it said stands above') from error
+    try:
+        for scheme, port in chosen.items():
+            say(f'{scheme}://{host}:{port}')
+        say(f'{model} is ready; Ctrl-C stops it')
+        stop.wait()
+    finally:
+        flow.close()
+
+
+def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:
+    os.environ.setdefault('JINA_LOG_LEVEL', 'ERROR')
+    os.environ.setdefault('JINA_HIDE_SURVEY', '1')
+    os.environ.setdefault('JINA_OPTOUT_TELEMETRY', '1')
+    try:
+        from jina import Flow
+
+        from .executor import executor_class
+    except ImportError as error:
+        raise missing_extra('the server', error) from error
+    flow = Flow(
+        protocol=[PROTOCOLS[scheme] for scheme in ports],
+        port=list(ports.values()),
+        host=host,
+        quiet_error=True,
+    )
+    return flow.add(uses=executor_class(model), name='model', host='127.0.0.1', quiet_error=True)
+
+
+def _free_port(host: str, port: int, scheme: str) -> int:
+    """The port, or a free one for 0; jina itself starts on a port that is taken, and hangs."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f'{host}:{port} cannot be used for {scheme} ({error.strerror}): '
+                f'choose another with --{scheme}-port'
+            ) from error
+        return int(probe.getsockname()[1])

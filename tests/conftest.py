@@ -1,0 +1,86 @@
+"""Fixtures: real servers, each started once a run, as processes of an interpreter that has jina."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).resolve().parent
+PHOTOS = HERE / 'photos'
+
+settings.register_profile(
+    'suite', max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile('suite')
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """No token, endpoint or stored login of the machine reaches a test."""
+    monkeypatch.delenv('JINA_AUTH_TOKEN', raising=False)
+    monkeypatch.delenv('INFERENCE_API_ENDPOINT', raising=False)
+    monkeypatch.setenv('JINA_HUB_ROOT', str(tmp_path / 'no-login'))
+
+
+@pytest.fixture
+def photo():
+    """Path of a photo of a cat."""
+    return str(PHOTOS / 'chelsea.png')
+
+
+@pytest.fixture(scope='session')
+def server_python():
+    """An interpreter with jina: this one, or another that TEST_SERVER_PYTHON names."""
+    if os.environ.get('TEST_SERVER_PYTHON'):
+        return os.environ['TEST_SERVER_PYTHON']
+    if importlib.util.find_spec('jina') is None:
+        pytest.skip('needs jina (Python 3.8 to 3.11), or TEST_SERVER_PYTHON naming an interpreter that has it')
+    return sys.executable
+
+
+@pytest.fixture(scope='session')
+def server(server_python):
+    """URLs by scheme of our own server with the embedded model."""
+    from inference_client.server.process import served
+
+    with served(python=server_python) as urls:
+        yield urls
+
+
+@contextmanager
+def jina_server(python, *arguments):
+    """URLs by scheme of a plain Jina server: see `jina_servers.py`."""
+    command = [python, str(HERE / 'jina_servers.py'), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith('{'):
+                    break
+            else:
+                raise RuntimeError(f'{command} did not start')
+            yield json.loads(line)
+        finally:
+            process.stdin.close()  # tells it to stop
+            process.wait(30)
+
+
+@pytest.fixture(scope='session')
+def plain_flow(server_python):
+    """URLs by scheme of a Jina Flow with a dummy Executor that knows nothing of this package."""
+    with jina_server(server_python, 'flow') as urls:
+        yield urls
+
+
+@pytest.fixture(scope='session')
+def deployments(server_python):
+    """URLs by scheme of a gRPC and an HTTP Deployment of the same Executor."""
+    with jina_server(server_python, 'grpc') as grpc, jina_server(server_python, 'http') as http:
+        yield {**grpc, **http}

@@ -1,0 +1,77 @@
+"""Plain Jina servers for the tests: a Flow, or a Deployment, around an Executor that is not ours.
+
+Usage: jina_servers.py flow|grpc|http [CERTIFICATE KEY]. Prints the URLs as one line of JSON when it is ready,
+and ends when its standard input does. Must not import inference_client.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+
+os.environ.update(JINA_LOG_LEVEL='ERROR', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELEMETRY='1')
+
+import numpy as np
+from jina import Deployment, DocumentArray, Executor, Flow, requests
+
+HOST = '127.0.0.1'
+
+
+class Dummy(Executor):
+    """Embeds a text as its length and its first letters; misbehaves where a text or parameter says so."""
+
+    @requests(on='/encode')
+    def encode(self, docs: DocumentArray, parameters: dict, **kwargs):
+        time.sleep(float(parameters.get('sleep', 0)))
+        for doc in docs:
+            if doc.text == 'raise':
+                raise ValueError('the executor does not like this')
+            if doc.text.startswith('sleep '):
+                time.sleep(float(doc.text[len('sleep ') :]))
+            letters = [float(ord(letter)) for letter in doc.text[:3].ljust(3)]
+            size = len(doc.text) or len(doc.blob) or np.asarray(doc.tensor).size
+            doc.embedding = np.array([size, *letters], dtype=np.float32)
+            doc.tags['seen'] = dict(parameters)
+            doc.tags['uri'] = doc.uri
+
+    @requests(on='/rank')
+    def rank(self, docs: DocumentArray, **kwargs):
+        for doc in docs:
+            for match in doc.matches:
+                match.scores['clip_score'].value = len(match.text) / 100
+                match.scores['clip_score_cosine'].value = len(match.text) / 200
+
+    @requests(on='/drop')
+    def drop(self, docs: DocumentArray, **kwargs):
+        return docs[1:]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind((HOST, 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def build(kind, tls):
+    secure = 's' if tls else ''
+    options = dict(zip(('ssl_certfile', 'ssl_keyfile'), tls))
+    if kind == 'flow':
+        ports = free_ports(3)
+        flow = Flow(protocol=['grpc', 'http', 'websocket'], port=ports, host=HOST, quiet_error=True, **options)
+        urls = {scheme: f'{scheme}{secure}://localhost:{port}' for scheme, port in zip(('grpc', 'http', 'ws'), ports)}
+        return flow.add(uses=Dummy, host=HOST, quiet_error=True), urls
+    (port,) = free_ports(1)
+    deployment = Deployment(uses=Dummy, protocol=kind, port=port, host=HOST, quiet_error=True, **options)
+    return deployment, {kind: f'{kind}{secure}://localhost:{port}'}
+
+
+if __name__ == '__main__':
+    server, urls = build(sys.argv[1], sys.argv[2:])
+    with server:
+        print('\n' + json.dumps(urls), flush=True)
+        sys.stdin.read()

@@ -52,11 +52,13 @@ def _in_turn(exchange: Exchange, send: Send, first: Request) -> Iterator[Documen
 def _at_once(exchange: Exchange, send: Send, first: Request, pool: ThreadPoolExecutor) -> Iterator[Document]:
     running: dict[Future[Response], Request] = {pool.submit(send, first): first}
     try:
-        while running:
+        while True:
             request = exchange.next_request()
             while request is not None:
                 running[pool.submit(send, request)] = request
                 request = exchange.next_request()
+            if not running:
+                return
             _collect(exchange, running)
             yield from exchange.take()
     except InferenceError:

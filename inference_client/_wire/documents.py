@@ -96,11 +96,10 @@ def _value(message: Any) -> Any:
 def _write_score(message: Any, score: NamedScore) -> None:
     message.SetInParent()
     for name in SCORE:
-        value = getattr(score, name)
-        if value:
+        value = getattr(score._data, name)
+        if value is not None:
             setattr(message, name, value)
 
 
 def _read_score(message: Any) -> NamedScore:
-    present: list[str] = [name for name in SCORE if getattr(message, name)]
-    return NamedScore({name: getattr(message, name) for name in present})
+    return NamedScore({field.name: value for field, value in message.ListFields()})

@@ -85,7 +85,8 @@ def _from_document(document: Document) -> dict[str, Any]:
     for name in ('tensor', 'embedding'):
         value = getattr(data, name)
         if value is not None:
-            fields[name] = np.ascontiguousarray(value)
+            array = np.ascontiguousarray(value)
+            fields[name] = array.astype(array.dtype.newbyteorder('='), copy=False)  # orjson takes no other
     for name in ('scores', 'evaluations'):
         if getattr(data, name):
             fields[name] = {key: _from_score(score) for key, score in getattr(data, name).items()}

@@ -1,0 +1,245 @@
+"""The codec against docarray's own, against jina's messages, and against garbage."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from docarray import Document, DocumentArray
+from docarray.proto import docarray_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from inference_client._messages import Request
+from inference_client._wire import json as json_wire
+from inference_client._wire import protobuf as protobuf_wire
+from inference_client._wire.documents import read_document, write_document
+from inference_client._wire.jina_pb2 import DataRequestProto
+from inference_client.errors import InferenceError, InputError, ProtocolError, ServerError, UnsupportedTaskError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+words = st.text(st.characters(blacklist_categories=['Cs']), max_size=20)
+names = st.text('abcdefgh_', min_size=1, max_size=8)
+floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+arrays = hnp.arrays(
+    st.sampled_from(['u1', 'i2', 'i8', 'f2', 'f4', 'f8', '>f4', '?', 'c8']),
+    hnp.array_shapes(max_dims=3, max_side=4),
+    elements={'allow_nan': False, 'allow_infinity': False},
+)
+
+
+@st.composite
+def documents(draw, depth=1):
+    content = draw(
+        st.sampled_from(['text', 'blob', 'tensor', None]).flatmap(
+            lambda kind: {
+                'text': st.builds(dict, text=words.filter(bool)),
+                'blob': st.builds(dict, blob=st.binary(min_size=1, max_size=20)),
+                'tensor': st.builds(dict, tensor=arrays),
+                None: st.just({}),
+            }[kind]
+        )
+    )
+    document = Document(id=draw(names), **content)
+    if draw(st.booleans()):
+        document.embedding = draw(arrays)
+    document.tags = draw(st.dictionaries(names, plain, max_size=3))
+    if draw(st.booleans()):
+        document.uri, document.weight, document.location = draw(words), 0.5, [1.0, 2.5]
+        document.granularity, document.modality, document.offset = 2, draw(words), 0.25
+    for name in draw(st.lists(names, max_size=2, unique=True)):
+        document.scores[name].value = draw(floats32)
+        document.scores[name].op_name = draw(words)
+        document.evaluations[name].ref_id = draw(words)
+    if depth:
+        document.matches = draw(st.lists(documents(depth=depth - 1), max_size=2))
+        document.chunks = draw(st.lists(documents(depth=depth - 1), max_size=2))
+    return document
+
+
+def canonical(document):
+    """docarray's own message of a document: equal documents give equal ones."""
+    return document.to_protobuf()
+
+
+@given(documents())
+def test_writing_equals_docarray(document):
+    message = docarray_pb2.DocumentProto()
+    write_document(message, document)
+    assert message == canonical(document)
+
+
+@given(documents())
+def test_reading_equals_docarray(document):
+    message = canonical(document)
+    assert canonical(read_document(message)) == canonical(Document.from_protobuf(message))
+
+
+@given(st.lists(documents(), max_size=4), st.dictionaries(names, plain, max_size=3))
+def test_protobuf_round_trip(docs, parameters):
+    request = Request('/encode', DocumentArray(docs), parameters)
+    data = protobuf_wire.encode_request(request)
+    response = protobuf_wire.read_response(protobuf_wire.decode_message(data))
+    assert response.id == request.id
+    theirs = [Document.from_protobuf(canonical(d)) for d in docs]  # docarray's own trip loses empty scores
+    assert [canonical(d) for d in response.documents] == [canonical(d) for d in theirs]
+
+
+def test_arrays_are_the_callers_own():
+    data = protobuf_wire.encode_request(Request('/x', DocumentArray([Document(embedding=np.ones(3))])))
+    embedding = protobuf_wire.read_response(protobuf_wire.decode_message(data)).documents[0].embedding
+    embedding *= 2  # np.frombuffer alone would give a read-only one
+    assert embedding.tolist() == [2, 2, 2]
+
+
+@given(documents())
+def test_json_keeps_what_a_model_needs(document):
+    body = orjson.loads(json_wire.encode_request(Request('/encode', DocumentArray([document]), {'x': 1})))
+    assert body['exec_endpoint'] == '/encode'
+    assert body['parameters'] == {'x': 1}
+    (sent,) = body['data']
+    assert sent['id'] == document.id
+    assert sent.get('text', '') == document.text
+    assert base64.b64decode(sent.get('blob', '')) == document.blob
+    if document.tensor is not None and document.tensor.dtype.kind != 'c':
+        assert np.array_equal(np.asarray(sent['tensor'], document.tensor.dtype), document.tensor)
+    assert [match['id'] for match in sent.get('matches', [])] == [match.id for match in document.matches]
+
+
+def json_answer(*docs, status=None):
+    return orjson.dumps({'header': {'requestId': 'r', 'status': status}, 'data': list(docs)})
+
+
+def test_json_answer_of_a_gateway():
+    match = {'id': 'm', 'text': 'a', 'scores': {'clip_score': {'value': None}, 'c': {'value': 0.5, 'op_name': None}}}
+    answer = json_answer(
+        {'id': 'd', 'blob': 'aGk=', 'embedding': [0.5, 1], 'tags': {'response': 'x'}, 'uri': None, 'matches': [match]}
+    )
+    (document,) = json_wire.decode_response(answer, 'r').documents
+    assert document.blob == b'hi'
+    assert document.embedding.dtype == np.float32
+    assert document.embedding.tolist() == [0.5, 1]
+    assert document.tags == {'response': 'x'}
+    assert document.matches[0].scores['clip_score'].value == 0
+    assert document.matches[0].scores['c'].value == 0.5
+
+
+def protobuf_failure(name, *arguments):
+    message = DataRequestProto()
+    message.header.status.code = 1
+    message.header.status.description = 'described'
+    message.header.status.exception.name = name
+    message.header.status.exception.args.extend(arguments)
+    return message
+
+
+def json_failure(name, *arguments):
+    return json_answer(
+        status={'code': 1, 'description': 'described', 'exception': {'name': name, 'args': list(arguments)}}
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'kind', 'words'),
+    [
+        ('ValueError', ['too long'], ServerError, 'ValueError: too long'),
+        ('InputError', ['not an image'], InputError, 'not an image'),
+        ('UnsupportedTaskError', ['no such task'], UnsupportedTaskError, 'no such task'),
+        ('KeyError', [], ServerError, 'KeyError: described'),
+        ('', [], ServerError, 'described'),
+    ],
+)
+def test_failures_reach_the_caller(name, arguments, kind, words):
+    with pytest.raises(kind, match=words):
+        protobuf_wire.read_response(protobuf_failure(name, *arguments))
+    with pytest.raises(kind, match=words):
+        json_wire.decode_response(json_failure(name, *arguments), 'r')
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_a_protocol_error(data):
+    try:
+        protobuf_wire.read_response(protobuf_wire.decode_message(data))
+    except InferenceError as error:
+        assert isinstance(error, (ProtocolError, ServerError))
+    with pytest.raises(ProtocolError):
+        json_wire.decode_response(data, 'r')
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(['id', 'text', 'blob', 'embedding', 'tags', 'scores', 'matches', 'x']), inner),
+    max_leaves=12,
+)
+
+
+@given(st.lists(json_values, max_size=3), json_values)
+def test_odd_json_is_a_protocol_error_or_read(data, status):
+    try:
+        body = orjson.dumps({'data': data, 'header': {'status': status}})
+        response = json_wire.decode_response(body, 'r')
+    except InferenceError as error:
+        assert isinstance(error, (ProtocolError, ServerError))
+    else:
+        assert len(response.documents) == len(data)
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(0, 2**31), max_size=3), st.text('<fiuO0123456789', max_size=4))
+def test_odd_arrays_are_a_protocol_error_or_read(buffer, shape, dtype):
+    message = DataRequestProto()
+    dense = message.data.docs.docs.add().embedding.dense
+    dense.buffer, dense.dtype = buffer, dtype
+    dense.shape.extend(shape)
+    try:
+        protobuf_wire.read_response(message)
+    except InferenceError as error:
+        assert isinstance(error, ProtocolError)
+
+
+def test_pickles_are_never_read():
+    message = DataRequestProto()
+    message.data.docs_bytes = b"cos\nsystem\n(S'exit 1'\ntR."
+    with pytest.raises(ProtocolError, match='pickled'):
+        protobuf_wire.read_response(message)
+
+
+@pytest.mark.parametrize('wire', [protobuf_wire, json_wire])
+def test_what_cannot_be_sent_is_an_input_error(wire):
+    with pytest.raises(InputError, match='cannot be sent'):
+        wire.encode_request(Request('/x', DocumentArray([Document(text='a', tags={'x': object()})])))
+
+
+def test_messages_are_those_of_jina():
+    jina_pb2 = pytest.importorskip('jina.proto.jina_pb2')
+    request = Request('/encode', DocumentArray([Document(id='a', text='hi')]), {'x': 1.5})
+    theirs = jina_pb2.DataRequestProto.FromString(protobuf_wire.encode_request(request))
+    assert theirs.header.request_id == request.id
+    assert theirs.header.exec_endpoint == '/encode'
+    assert theirs.parameters['x'] == 1.5
+    assert theirs.data.docs.docs[0].text == 'hi'
+    theirs.header.status.code = 1
+    theirs.header.status.exception.name = 'E'
+    theirs.header.status.exception.args.append('why')
+    with pytest.raises(ServerError, match='E: why'):
+        protobuf_wire.read_response(protobuf_wire.decode_message(theirs.SerializeToString()))
+
+
+def test_generated_code_is_up_to_date(tmp_path):
+    pytest.importorskip('grpc_tools')
+    subprocess.run([sys.executable, str(ROOT / 'scripts' / 'build_wire.py'), str(tmp_path)], check=True)
+    for name in ('jina_pb2.py', 'jina_pb2.pyi'):
+        committed = ROOT / 'inference_client' / '_wire' / name
+        assert (tmp_path / name).read_text() == committed.read_text()

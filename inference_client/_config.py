@@ -39,7 +39,10 @@ def resolve(token: str | None, api_endpoint: str | None, ca_file: str | None, tr
 
 def stored_token() -> str | None:
     """The token of the Jina SDK's login (`jina auth login`), if there is one."""
-    file = Path(os.environ.get(STORED_VARIABLE) or Path.home() / '.jina') / 'config.json'
+    try:
+        file = Path(os.environ.get(STORED_VARIABLE) or Path.home() / '.jina') / 'config.json'
+    except (KeyError, RuntimeError):  # a user without a home; KeyError on Python 3.8
+        return None
     try:
         stored = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
@@ -66,7 +69,13 @@ def _checked_token(token: str | None) -> str | None:
 def _checked_endpoint(endpoint: str | None) -> str | None:
     if not endpoint:
         return None
-    if urlsplit(endpoint).scheme not in ('http', 'https'):
+    try:
+        endpoint = endpoint.strip()
+        parts = urlsplit(endpoint)
+        valid = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
+    except (AttributeError, TypeError, ValueError):  # not a str, or a host or port that is none
+        valid = False
+    if not valid:
         raise ConfigurationError(
             f'api_endpoint is {endpoint!r}: expected an http(s) URL such as https://host/api/v1'
         )

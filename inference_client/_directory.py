@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+from urllib3.exceptions import ReadTimeoutError
 
 from ._config import Settings
 from ._spec import ModelSpec
@@ -56,9 +57,9 @@ def _get(url: str, name: str, settings: Settings) -> Any:
                 verify=settings.ca_file or True,
                 allow_redirects=False,
             )
-        except requests.Timeout as error:
-            raise RequestTimeoutError('the model directory did not answer in time: try again') from error
-        except (requests.RequestException, OSError) as error:
+        except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
+            if _timed_out(error):
+                raise RequestTimeoutError('the model directory did not answer in time: try again') from error
             raise ConnectionFailedError(
                 f'the model directory cannot be reached ({type(error).__name__}): check api_endpoint='
             ) from error
@@ -78,10 +79,16 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def _timed_out(error: Exception) -> bool:
+    """Whether it took too long; while a body is read, requests raises a `ConnectionError` for that."""
+    reason = error.args[0] if error.args else None
+    return isinstance(error, requests.Timeout) or isinstance(reason, ReadTimeoutError)
+
+
 def _json(answer: requests.Response) -> Any:
     try:
         return answer.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError('the answer is not JSON: is this a model directory?') from error
 
 

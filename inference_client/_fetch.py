@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,14 +30,16 @@ def load(source: str) -> bytes:
 def shorten(source: str) -> str:
     """The source as an error shows it: a data URI without its data, an URL without credentials and query."""
     if source[:5].lower() == 'data:':
-        return source[:30] + '...' if len(source) > 30 else source
-    if source[:8].lower().startswith(('http://', 'https://')):
-        try:
-            parts = urlsplit(source)
-        except ValueError:
-            return 'the URL'
-        return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}{parts.path}'
+        return _printable(source, 30)
+    if '://' in source:  # of any scheme, for those that are not known are taken for paths
+        return _printable(re.split('[?#]', re.sub('://[^/]*@', '://', source))[0], 200)
     return repr(source if len(source) <= 200 else source[:200] + '...')
+
+
+def _printable(text: str, limit: int) -> str:
+    """Its start with lone surrogates and control characters escaped, which a terminal or log cannot take."""
+    start = text if len(text) <= limit else text[:limit] + '...'
+    return ''.join(one if one.isprintable() else ascii(one)[1:-1] for one in start)
 
 
 def _from_path(source: str) -> bytes:
@@ -77,7 +80,9 @@ def _from_url(source: str) -> bytes:
                     raise InputError(
                         f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down'
                     )
+    except InputError:
+        raise
     except (requests.RequestException, ValueError) as error:
-        reason = type(error).__name__  # its text may hold credentials and the query
-        raise InputError(f'{name} cannot be fetched ({reason}): check the address') from error
+        reason = type(error).__name__  # its text may hold credentials and the query, hence from None too
+        raise InputError(f'{name} cannot be fetched ({reason}): check the address') from None
     return b''.join(chunks)

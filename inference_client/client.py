@@ -93,9 +93,10 @@ class Client:
         return Model(spec, transport(url, TransportOptions(self._settings.token, self._settings.ca_file)))
 
     def _spec(self, name: str) -> ModelSpec:
-        if name.startswith('local://'):
-            return self._local_spec(name[len('local://') :])
-        if '://' in name:
+        scheme, separator, rest = name.partition('://')
+        if separator and scheme.lower() == 'local':
+            return self._local_spec(rest)
+        if separator:
             return ModelSpec.of_url(name)
         if not self._settings.api_endpoint:
             return self._local_spec(name)

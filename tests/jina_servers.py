@@ -1,10 +1,11 @@
 """Plain Jina servers for the tests: a Flow, or a Deployment, around an Executor that is not ours.
 
-Usage: jina_servers.py flow|grpc|http [CERTIFICATE KEY]. Prints the URLs as one line of JSON when it is ready,
+Usage: jina_servers.py flow|grpc|http. Prints the URLs as one line of JSON when it is ready,
 and ends when its standard input does. Must not import inference_client.
 """
 
 import json
+import multiprocessing
 import os
 import socket
 import sys
@@ -57,21 +58,22 @@ def free_ports(count):
     return ports
 
 
-def build(kind, tls):
-    secure = 's' if tls else ''
-    options = dict(zip(('ssl_certfile', 'ssl_keyfile'), tls))
+def build(kind):
     if kind == 'flow':
         ports = free_ports(3)
-        flow = Flow(protocol=['grpc', 'http', 'websocket'], port=ports, host=HOST, quiet_error=True, **options)
-        urls = {scheme: f'{scheme}{secure}://localhost:{port}' for scheme, port in zip(('grpc', 'http', 'ws'), ports)}
+        flow = Flow(protocol=['grpc', 'http', 'websocket'], port=ports, host=HOST, quiet_error=True)
+        urls = {scheme: f'{scheme}://{HOST}:{port}' for scheme, port in zip(('grpc', 'http', 'ws'), ports)}
         return flow.add(uses=Dummy, host=HOST, quiet_error=True), urls
     (port,) = free_ports(1)
-    deployment = Deployment(uses=Dummy, protocol=kind, port=port, host=HOST, quiet_error=True, **options)
-    return deployment, {kind: f'{kind}{secure}://localhost:{port}'}
+    deployment = Deployment(uses=Dummy, protocol=kind, port=port, host=HOST, quiet_error=True)
+    return deployment, {kind: f'{kind}://{HOST}:{port}'}
 
 
 if __name__ == '__main__':
-    server, urls = build(sys.argv[1], sys.argv[2:])
-    with server:
-        print('\n' + json.dumps(urls), flush=True)
-        sys.stdin.read()
+    server, urls = build(sys.argv[1])
+    server.start()
+    print('\n' + json.dumps(urls), flush=True)
+    sys.stdin.read()
+    for child in multiprocessing.active_children():  # an HTTP Deployment hangs when it is closed in order
+        child.kill()
+    os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 from .._inputs import any_document, as_list, copy_document, documents, from_document
@@ -48,9 +49,10 @@ class RankTask(Task):
 
 
 def _goodness(match: Document) -> tuple[float, float]:
-    """The softmax of distant candidates underflows to 0; their cosines still tell them apart."""
+    """The softmax of distant candidates underflows to 0; their cosines tell them apart. NaN comes last."""
     cosine = match.scores['clip_score_cosine'].value if 'clip_score_cosine' in match.scores else 0.0
-    return match.scores['clip_score'].value, cosine
+    score = match.scores['clip_score'].value
+    return -math.inf if math.isnan(score) else score, -math.inf if math.isnan(cosine) else cosine
 
 
 def _with_matches(references: Iterable[Document]) -> Iterator[Document]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
-from .._inputs import IMAGE_FORMS, documents, each, image_document
+from .._inputs import IMAGE_FORMS, checked_text, documents, each, image_document
 from ..errors import InputError
 from .base import Call, Task, accept_response, one_of, without_response
 
@@ -55,7 +55,7 @@ def prompt(question: Any) -> str:
     """
     if not isinstance(question, str):
         raise InputError(f'the question is a {type(question).__name__}: expected a str')
-    text = question.strip()
+    text = checked_text(question).strip()
     starts, ends = text.startswith(START), text.endswith(END)
     inner = text[len(START) if starts else 0 : -len(END) if ends else None].strip()
     if not inner:

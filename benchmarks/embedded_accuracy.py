@@ -59,9 +59,7 @@ def win_rate(cosines: np.ndarray, right: int) -> float:
     return comb(others - better, drawn) / comb(others, drawn)
 
 
-def accuracy(
-    engine: EmbeddedEngine, images: dict[str, Any], captions: dict[str, str], more: list[str]
-) -> float:
+def accuracy(engine: EmbeddedEngine, images: dict[str, Any], captions: dict[str, str], more: list[str]) -> float:
     """Print one line a photo; returns the mean win rate."""
     texts = list(dict.fromkeys([*captions.values(), *more]))
     cosines = engine.encode_image([*images.values()], {}) @ engine.encode_text(texts, {}).T

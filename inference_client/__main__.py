@@ -12,9 +12,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != 'click':
             raise
-        sys.exit(
-            "Error: the command line needs click, which is not installed: pip install 'inference-client[cli]'"
-        )
+        sys.exit("Error: the command line needs click, which is not installed: pip install 'inference-client[cli]'")
     sys.exit(run(sys.argv[1:]))
 
 

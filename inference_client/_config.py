@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ def resolve(token: str | None, api_endpoint: str | None, ca_file: str | None, tr
     if trust_env:
         token = token or os.environ.get(TOKEN_VARIABLE) or stored_token()
         api_endpoint = api_endpoint or os.environ.get(ENDPOINT_VARIABLE)
+    if ca_file is not None:
+        trusted(ca_file)
     return Settings(_checked_token(token), _checked_endpoint(api_endpoint), ca_file, trust_env)
 
 
@@ -76,7 +79,22 @@ def _checked_endpoint(endpoint: str | None) -> str | None:
     except (AttributeError, TypeError, ValueError):  # not a str, or a host or port that is none
         valid = False
     if not valid:
-        raise ConfigurationError(
-            f'api_endpoint is {endpoint!r}: expected an http(s) URL such as https://host/api/v1'
-        )
+        raise ConfigurationError(f'api_endpoint is {endpoint!r}: expected an http(s) URL such as https://host/api/v1')
     return endpoint.rstrip('/')
+
+
+def trusted(ca_file: str | None) -> str | None:
+    """The file of certificates to trust: the client's own, else the system's, else None.
+
+    Raises:
+        ConfigurationError: the client's own cannot be used.
+    """
+    if ca_file is None:
+        return ssl.get_default_verify_paths().cafile
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f'ca_file {ca_file!r} cannot be used ({error}): expected the path of certificates in PEM'
+        ) from error
+    return ca_file

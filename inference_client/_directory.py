@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import ReadTimeoutError
 
-from ._config import Settings
+from ._config import Settings, trusted
 from ._spec import ModelSpec
 from ._wire.status import http_failure
 from .errors import (
@@ -54,7 +54,7 @@ def _get(url: str, name: str, settings: Settings) -> Any:
                 params={'model_name': name},
                 headers=headers,
                 timeout=TIMEOUT,
-                verify=settings.ca_file or True,
+                verify=trusted(settings.ca_file) or True,
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
@@ -68,9 +68,7 @@ def _get(url: str, name: str, settings: Settings) -> Any:
     if answer.status_code == 404:
         raise ModelNotFoundError(f'no model {name!r} there: check the name, or give the URL of its server')
     if answer.status_code in (401, 403) and not settings.token:
-        raise AuthenticationError(
-            'the model directory wants a token: give Client(token=...) or set JINA_AUTH_TOKEN'
-        )
+        raise AuthenticationError('the model directory wants a token: give Client(token=...) or set JINA_AUTH_TOKEN')
     raise http_failure(answer.status_code, '')
 
 

@@ -114,9 +114,7 @@ def _outgoing(document: Document) -> Document:
 def _pairs(sent: list[Document], received: DocumentArray) -> Iterator[tuple[Document, Document]]:
     """Pair by id where the ids allow it, else by position."""
     if len(sent) != len(received):
-        raise ProtocolError(
-            f'{len(sent)} documents were sent and {len(received)} came back: expected one answer each'
-        )
+        raise ProtocolError(f'{len(sent)} documents were sent and {len(received)} came back: expected one answer each')
     answers = {document.id: document for document in received}
     if len(answers) == len(sent) and all(document.id in answers for document in sent):
         return ((document, answers[document.id]) for document in sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,12 +47,17 @@ def _from_path(source: str) -> bytes:
     name = shorten(source)
     try:
         if source[:7].lower() == 'file://':
-            return Path(urllib.request.url2pathname(urlsplit(source).path)).read_bytes()
-        return Path(source).read_bytes()
+            source = urllib.request.url2pathname(urlsplit(source).path)
+        path = Path(source)
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise InputError(f'{name} is a device or a pipe, which may never end: read it and give its bytes')
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f'no such image file: {name}; give a path, an http(s) URL or a data URI') from None
     except IsADirectoryError:
         raise InputError(f'{name} is a directory: expected an image file') from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f'{name} cannot be read as an image file: {error}') from error
 
@@ -77,9 +83,7 @@ def _from_url(source: str) -> bytes:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > MAX_BYTES:
-                    raise InputError(
-                        f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down'
-                    )
+                    raise InputError(f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down')
     except InputError:
         raise
     except (requests.RequestException, ValueError) as error:

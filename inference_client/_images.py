@@ -75,14 +75,12 @@ def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         array = array[:, :, np.newaxis]
     elif array.shape[2] not in CHANNELS:
         if array.shape[0] not in CHANNELS:
-            raise InputError(
-                f'an image array has shape {array.shape}: expected 1, 3 or 4 channels, first or last'
-            )
+            raise InputError(f'an image array has shape {array.shape}: expected 1, 3 or 4 channels, first or last')
         array = array.transpose(1, 2, 0)
     _check_size(array.shape[1], array.shape[0], 'the image array')
     if array.shape[2] == 1:
         return _repeat_grey(array[:, :, 0])
-    return np.ascontiguousarray(array[:, :, :3])
+    return np.array(array[:, :, :3], order='C')  # a copy: the caller may fill the same buffer again
 
 
 def _open(data: bytes, source: str) -> Image.Image:
@@ -100,13 +98,9 @@ def _one_error(source: str) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(
-            f'{source} is not an image: expected an encoded image such as JPEG or PNG'
-        ) from error
+        raise InputError(f'{source} is not an image: expected an encoded image such as JPEG or PNG') from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(
-            f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down'
-        ) from error
+        raise InputError(f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down') from error
     except Exception as error:
         raise InputError(f'{source} is damaged: {error}') from error
 
@@ -115,9 +109,7 @@ def _check_size(width: int, height: int, source: str) -> None:
     if width * height == 0:
         raise InputError(f'{source} has {width} x {height} pixels: expected at least one')
     if width * height > MAX_PIXELS:
-        raise InputError(
-            f'{source} has {width} x {height} pixels: at most {MAX_PIXELS:,} are taken; scale it down'
-        )
+        raise InputError(f'{source} has {width} x {height} pixels: at most {MAX_PIXELS:,} are taken; scale it down')
 
 
 def _repeat_grey(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -91,9 +91,7 @@ def from_document(document: Any) -> Document:
     if _present(document.text):
         return copy_document(document, text=checked_text(document.text))
     if _present(document.blob):
-        return copy_document(
-            document, blob=_checked_blob(document.blob, f'the blob of document {document.id}')
-        )
+        return copy_document(document, blob=_checked_blob(document.blob, f'the blob of document {document.id}'))
     if document.tensor is not None:
         return copy_document(document, tensor=_pixels(document.tensor))
     if _present(document.uri):
@@ -127,9 +125,7 @@ def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator
 def documents(value: Document | Iterable[Document]) -> Iterator[Document]:
     """Copies of the documents in `docs=`, pulled lazily."""
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, (Document, IterableABC)):
-        raise InputError(
-            f'docs is a {type(value).__name__}: expected a DocumentArray or an iterable of Document'
-        )
+        raise InputError(f'docs is a {type(value).__name__}: expected a DocumentArray or an iterable of Document')
     return each(value, from_document, 'Document objects')
 
 

@@ -23,8 +23,7 @@ def login_in_browser(settings: Settings) -> Settings | None:
         hubble.login()
     except Exception as error:
         raise AuthenticationError(
-            f'the browser login failed ({type(error).__name__}): '
-            'give Client(token=...) or set JINA_AUTH_TOKEN'
+            f'the browser login failed ({type(error).__name__}): give Client(token=...) or set JINA_AUTH_TOKEN'
         ) from error
     found = resolve(None, settings.api_endpoint, settings.ca_file, settings.trust_env)
     return found if found.token else None

@@ -63,9 +63,7 @@ class Registered:
             raise PluginError(f'{what} is {loaded!r}: expected a {base.__name__}')
         declared = DECLARED.get(self.kind)
         if declared and not hasattr(loaded, declared):
-            raise PluginError(
-                f'{what} does not say its {declared!r}: the class {loaded.__name__} must have it'
-            )
+            raise PluginError(f'{what} does not say its {declared!r}: the class {loaded.__name__} must have it')
         return loaded
 
 
@@ -165,9 +163,7 @@ class Plugins:
             if implementation.plugin is plugin:
                 offered = implementation.function()
                 if not isinstance(offered, Mapping) or not all(isinstance(name, str) for name in offered):
-                    raise TypeError(
-                        f'{caller.name} returned {offered!r}: expected a mapping with names as keys'
-                    )
+                    raise TypeError(f'{caller.name} returned {offered!r}: expected a mapping with names as keys')
                 return dict(offered)
         return {}
 

@@ -59,7 +59,7 @@ class Model:
         self.close()
 
     def __dir__(self) -> list[str]:
-        tasks = (one.name.replace('-', '_') for one in plugins().listed('task'))
+        tasks = (one.name for one in plugins().listed('task'))
         return sorted({*super().__dir__(), *tasks})
 
     def __getattr__(self, name: str) -> Any:

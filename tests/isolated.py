@@ -55,9 +55,7 @@ def write_distribution(site, name, entry_points, *, version='1.0', group='infere
         (site / f'{module}.py').write_text(textwrap.dedent(source), encoding='utf-8')
     information = site / f'{name.replace("-", "_")}-{version}.dist-info'
     information.mkdir()
-    (information / 'METADATA').write_text(
-        f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n', 'utf-8'
-    )
+    (information / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n', 'utf-8')
     if isinstance(entry_points, dict):
         lines = [f'[{group}]', *(f'{key} = {value}' for key, value in entry_points.items())]
         entry_points = '\n'.join(lines)

@@ -73,9 +73,7 @@ def junk():
 def pixels(channels=(1, 3, 4)):
     """uint8 arrays of shape (height, width, channels)."""
     sides = st.integers(1, 12)
-    return st.tuples(sides, sides, st.sampled_from(channels)).flatmap(
-        lambda shape: hnp.arrays(np.uint8, shape)
-    )
+    return st.tuples(sides, sides, st.sampled_from(channels)).flatmap(lambda shape: hnp.arrays(np.uint8, shape))
 
 
 def tags():

@@ -169,9 +169,7 @@ def test_a_url_is_bound_without_a_look_up_or_a_connection(client, directory, url
     assert directory.asked == []
 
 
-@pytest.mark.parametrize(
-    ('url', 'near'), [('grp://host:1', 'grpc'), ('toys://host', 'toy'), ('htps://host', 'https')]
-)
+@pytest.mark.parametrize(('url', 'near'), [('grp://host:1', 'grpc'), ('toys://host', 'toy'), ('htps://host', 'https')])
 def test_an_unknown_scheme_suggests_the_nearest(url, near):
     with pytest.raises(UnknownSchemeError, match=f'did you mean {near!r}'):
         Client().get_model(url)
@@ -195,9 +193,7 @@ def test_a_url_has_no_other_protocol():
 
 def test_a_name_is_looked_up_with_the_token(client, directory):
     model = client.get_model(VIT)
-    assert [(one.path, one.name, one.authorization) for one in directory.asked] == [
-        ('/api/v1/models/', VIT, TOKEN)
-    ]
+    assert [(one.path, one.name, one.authorization) for one in directory.asked] == [('/api/v1/models/', VIT, TOKEN)]
     assert model.spec == ModelSpec(VIT, ENDPOINTS, frozenset({'encode', 'rank'}), status='Serving')
     assert model.encode(text='four')[0].embedding.tolist() == [4, 1]
 
@@ -284,9 +280,7 @@ def test_a_wrong_token_is_refused(directory):
 
 
 def test_a_directory_that_wants_a_token_says_so(directory):
-    with pytest.raises(
-        AuthenticationError, match=r'wants a token: give Client\(token=...\) or set JINA_AUTH_TOKEN'
-    ):
+    with pytest.raises(AuthenticationError, match=r'wants a token: give Client\(token=...\) or set JINA_AUTH_TOKEN'):
         Client(api_endpoint=directory.url).get_model(VIT)
     assert [asked.authorization for asked in directory.asked] == [None]
 
@@ -430,9 +424,7 @@ def at_a_terminal(code, **environment):
         pytest.skip('needs pseudo-terminals')
     ours, theirs = os.openpty()
     environment = {**os.environ, **environment, 'PYTHONPATH': str(PACKAGE.parent)}
-    with subprocess.Popen(
-        [sys.executable, '-c', code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    ):
+    with subprocess.Popen([sys.executable, '-c', code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
         os.close(theirs)
         shown = b''
         while True:
@@ -535,11 +527,7 @@ def asked(model, task):
     [
         *((ModelSpec('any', tasks=frozenset(CALLS)), task) for task in CALLS),
         *((ModelSpec('any', tasks=frozenset({task})), task) for task in CALLS),
-        *(
-            (ModelSpec(name), task)
-            for name in ('Salesforce/blip2-opt', 'BLIP2', 'my-Blip2-x')
-            for task in CALLS
-        ),
+        *((ModelSpec(name), task) for name in ('Salesforce/blip2-opt', 'BLIP2', 'my-Blip2-x') for task in CALLS),
         *((ModelSpec.of_url('toy://host'), task) for task in CALLS),
         *((ModelSpec(VIT), task) for task in ('encode', 'rank')),
     ],
@@ -565,9 +553,7 @@ def test_a_task_that_the_model_may_have_is_sent(spec, task):
 @pytest.mark.parametrize('task', ['caption', 'vqa'])
 def test_a_task_that_only_blip2_has_falls_back_to_encode(spec, task):
     model, transport = toy_model(spec)
-    with pytest.warns(
-        TaskFallbackWarning, match=f'cannot {task}, so it runs encode instead; strict=True'
-    ) as caught:
+    with pytest.warns(TaskFallbackWarning, match=f'cannot {task}, so it runs encode instead; strict=True') as caught:
         answer = asked(model, task)
     assert transport.sent == ['/encode']
     assert answer[0].embedding.tolist() == [IMAGE.size, 2]

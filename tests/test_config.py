@@ -64,9 +64,7 @@ def log_in(tmp_path, monkeypatch):
         (None, 'of-environment\n', None, True, 'of-environment'),
     ],
 )
-def test_the_token_that_is_sent(
-    directory, monkeypatch, log_in, argument, environment, stored, trust_env, sent
-):
+def test_the_token_that_is_sent(directory, monkeypatch, log_in, argument, environment, stored, trust_env, sent):
     if environment is not None:
         monkeypatch.setenv('JINA_AUTH_TOKEN', environment)
     if stored is not None:

@@ -102,9 +102,7 @@ class TestEmbeddings:
 
     def test_number_of_threads_does_not_matter(self, engine, images):
         single = EmbeddedEngine(threads=1)
-        np.testing.assert_allclose(
-            single.encode_image(images, {}), engine.encode_image(images, {}), atol=1e-4
-        )
+        np.testing.assert_allclose(single.encode_image(images, {}), engine.encode_image(images, {}), atol=1e-4)
         np.testing.assert_allclose(single.encode_text(TEXTS, {}), engine.encode_text(TEXTS, {}), atol=1e-4)
 
     def test_text_is_cut_at_256_tokens(self, engine):
@@ -162,9 +160,7 @@ class TestRank:
     )
     def test_right_caption_wins(self, engine, photo, right):
         candidates = ['a dog', 'a plate of vegetables', right, 'a red car', 'a football match']
-        document = Document(
-            tensor=load(photo), matches=DocumentArray([Document(text=text) for text in candidates])
-        )
+        document = Document(tensor=load(photo), matches=DocumentArray([Document(text=text) for text in candidates]))
         (ranked,) = engine.run('rank', DocumentArray([document]), {})
         assert ranked.matches[0].text == right
         assert sum(m.scores['clip_score'].value for m in ranked.matches) == pytest.approx(1, abs=1e-5)
@@ -205,9 +201,7 @@ class TestCaptions:
     def test_short_answers(self):
         phrases = ['a cheetah', 'jeans', 'an otter']
         assert _labels.short_answer(phrases, np.array([0.9, 0.0, 0.1])) == 'a cheetah'
-        assert (
-            _labels.short_answer(phrases, np.array([0.1, 0.1, 0.1])) == 'maybe a cheetah, jeans or an otter'
-        )
+        assert _labels.short_answer(phrases, np.array([0.1, 0.1, 0.1])) == 'maybe a cheetah, jeans or an otter'
 
     @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12))
     def test_any_probabilities(self, probabilities):

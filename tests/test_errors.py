@@ -101,9 +101,7 @@ def test_str_names_task_and_url(kind, task, url, shown):
 @pytest.mark.parametrize(
     'copied',
     [copy.copy, copy.deepcopy]
-    + [
-        lambda error, p=p: pickle.loads(pickle.dumps(error, p)) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)
-    ],
+    + [lambda error, p=p: pickle.loads(pickle.dumps(error, p)) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)],
 )
 def test_errors_survive_pickle_and_copy(kind, copied):
     error = kind('what to do')

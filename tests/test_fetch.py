@@ -178,9 +178,7 @@ def test_what_is_no_url_is_an_input_error(url):
     str(caught.value).encode()
 
 
-@pytest.mark.parametrize(
-    'url', ['ftp://anna:Xyzzy@example.org/cat.png?Plugh', 's3://anna:Xyzzy@bucket/cat.png']
-)
+@pytest.mark.parametrize('url', ['ftp://anna:Xyzzy@example.org/cat.png?Plugh', 's3://anna:Xyzzy@bucket/cat.png'])
 def test_an_url_of_another_kind_is_refused_without_its_credentials(url):
     with pytest.raises(InputError, match=r'no such image file.*give a path, an http') as caught:
         load(url)
@@ -199,3 +197,8 @@ def test_every_source_has_a_short_printable_form(source):
     assert shown.isprintable()
     assert len(shown) <= 10 * 200 + 50
     shown.encode()
+
+
+def test_a_source_without_an_end_is_not_read():
+    with pytest.raises(InputError, match='device or a pipe'):
+        load('/dev/zero')

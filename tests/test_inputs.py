@@ -387,9 +387,7 @@ def test_many_are_taken_in_order(many):
     assert [document.text for document in documents(many(given))] == list('01234')
 
 
-@pytest.mark.parametrize(
-    'one', [PNG, bytearray(PNG), memoryview(PNG), PIXELS, Tensor(PIXELS), PIL.fromarray(PIXELS)]
-)
+@pytest.mark.parametrize('one', [PNG, bytearray(PNG), memoryview(PNG), PIXELS, Tensor(PIXELS), PIL.fromarray(PIXELS)])
 def test_one_image_that_can_be_iterated_is_still_one(one):
     assert len(list(each(one, image_document, IMAGE_FORMS))) == 1
 
@@ -471,3 +469,13 @@ def test_the_answer_does_not_depend_on_the_tables_of_the_machine(monkeypatch):
     mimetypes.add_type('image/x-story', '.story')
     assert not looks_like_image('my.story')
     assert looks_like_image('cat.png')
+
+
+def test_a_buffer_that_is_filled_again_is_copied():
+    def frames():
+        buffer = np.zeros((2, 2, 3), np.uint8)
+        for number in range(3):
+            buffer[:] = number
+            yield buffer
+
+    assert [document.tensor[0, 0, 0] for document in each(frames(), image_document, '')] == [0, 1, 2]

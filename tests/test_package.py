@@ -90,9 +90,7 @@ def imported_modules(name):
             continue
         if statement.level:
             above = package.split('.') if package else []
-            base = above[: len(above) - statement.level + 1] + (
-                [statement.module] if statement.module else []
-            )
+            base = above[: len(above) - statement.level + 1] + ([statement.module] if statement.module else [])
         elif (statement.module or '').partition('.')[0] == 'inference_client':
             base = statement.module.split('.')[1:]
         else:
@@ -234,9 +232,7 @@ def test_importing_the_package_imports_and_touches_nothing(tmp_path):
     ],
 )
 def test_a_name_imports_only_what_it_needs(names, allowed):
-    loaded = output_of(
-        f'import sys\nfrom inference_client import {names}\nprint(*{HEAVY} & set(sys.modules))'
-    )
+    loaded = output_of(f'import sys\nfrom inference_client import {names}\nprint(*{HEAVY} & set(sys.modules))')
     assert set(loaded.split()) <= allowed
 
 

@@ -327,9 +327,7 @@ def test_a_distribution_shadows_those_of_its_name_later_on_the_path(site, regist
 
 
 def test_end_to_end_on_a_plugins_engine(tmp_path):
-    write_distribution(
-        tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND
-    )
+    write_distribution(tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND)
     printed = output_of(
         """
         from inference_client import Client
@@ -361,9 +359,7 @@ def test_a_plugins_transport_carries_requests(tmp_path):
 
 def test_a_plugins_command_runs(tmp_path):
     pytest.importorskip('click')
-    write_distribution(
-        tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND
-    )
+    write_distribution(tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND)
     code = "import sys\nfrom inference_client.__main__ import main\nsys.argv[1:] = ['shout', 'ahoy']\nmain()"
     done = run_python(code, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ('AHOY!\n', '', 0)
@@ -464,9 +460,7 @@ def test_a_failure_in_one_hook_leaves_out_the_whole_plugin(site, registry):
     assert not registry.has('task', 'half')
 
 
-@pytest.mark.parametrize(
-    'entry', ['no_such_module', 'shout_plugin:no_such_object', 'shout_plugin:Shout.gone']
-)
+@pytest.mark.parametrize('entry', ['no_such_module', 'shout_plugin:no_such_object', 'shout_plugin:Shout.gone'])
 def test_an_entry_point_that_points_nowhere_is_named(site, registry, entry):
     site.install_shout()
     site.install('lost', {'lost': entry})
@@ -475,9 +469,7 @@ def test_an_entry_point_that_points_nowhere_is_named(site, registry, entry):
 
 
 def test_one_broken_entry_point_of_a_distribution_leaves_the_others(site, registry):
-    site.install(
-        'shout-plugin', {'bad': 'no_such_module', 'good': 'shout_plugin', 'worse': ':'}, shout_plugin=SHOUT
-    )
+    site.install('shout-plugin', {'bad': 'no_such_module', 'good': 'shout_plugin', 'worse': ':'}, shout_plugin=SHOUT)
     failures(registry, 2)
     assert registry.has('task', 'shout')
 
@@ -552,9 +544,7 @@ def test_the_warning_comes_once(site, registry):
         ('engine', "'this:is:odd'", 'cannot be imported'),
     ],
 )
-def test_a_name_that_leads_to_something_else_says_so_when_asked_for(
-    site, registry, kind, target, expected, capsys
-):
+def test_a_name_that_leads_to_something_else_says_so_when_asked_for(site, registry, kind, target, expected, capsys):
     site.install_hook('oddity', f"return {{'odd': {target}}}", hook=f'{kind}s', version='0.3')
     assert 'odd' in names(registry, kind)
     with pytest.raises(PluginError) as caught:
@@ -574,9 +564,7 @@ def test_a_command_must_be_a_command(site, registry):
 def test_a_plugin_that_raises_when_its_class_is_imported(site, registry):
     site.install_hook('late', "return {'late': 'late_class:Late'}")
     (site.path / 'late_class.py').write_text('raise OSError("no licence file")')
-    with pytest.raises(
-        PluginError, match=r"the task 'late' of late cannot be imported: OSError\('no licence file'\)"
-    ):
+    with pytest.raises(PluginError, match=r"the task 'late' of late cannot be imported: OSError\('no licence file'\)"):
         registry.get('task', 'late')
 
 

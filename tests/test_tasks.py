@@ -71,9 +71,7 @@ def test_other_keywords_become_parameters(name, arguments):
 @pytest.mark.parametrize('name', TASKS)
 def test_documents_are_taken_in_order_and_left_as_they_are(name, many):
     docs = [
-        Document(
-            blob=blob, tags={'prompt': QUESTION, 'n': 1}, matches=[Document(text='a cat'), Document(blob=PNG)]
-        )
+        Document(blob=blob, tags={'prompt': QUESTION, 'n': 1}, matches=[Document(text='a cat'), Document(blob=PNG)])
         for blob in (PNG, OTHER_PNG, PNG)
     ]
     before = [snapshot(document) for document in docs]
@@ -165,9 +163,7 @@ def test_rank_takes_one_candidate_without_a_list():
 def test_rank_loads_the_images_of_matches(tmp_path):
     path = tmp_path / 'cat.png'
     path.write_bytes(PNG)
-    [made] = prepared(
-        'rank', docs=Document(text='a pet', matches=[Document(uri=str(path)), Document(tensor=noise())])
-    )
+    [made] = prepared('rank', docs=Document(text='a pet', matches=[Document(uri=str(path)), Document(tensor=noise())]))
     assert made.matches[0].blob == PNG
     assert made.matches[1].tensor.shape == (40, 30, 3)
 
@@ -288,9 +284,7 @@ def test_junk_is_an_input_error_wherever_it_is_given(junk):
 @st.composite
 def questions(draw):
     """Questions with and without the words around them, and with these in odd places."""
-    parts = st.one_of(
-        strategies.texts(0), st.sampled_from(['Question:', 'Answer:', ' ', '\n', 'What is this?'])
-    )
+    parts = st.one_of(strategies.texts(0), st.sampled_from(['Question:', 'Answer:', ' ', '\n', 'What is this?']))
     return ''.join(draw(st.lists(parts, max_size=5)))
 
 
@@ -312,9 +306,7 @@ def test_a_plain_question_is_wrapped_and_a_whole_one_is_not(question):
     assert prompt(f'  Question:{question}Answer:\n') == f'Question:{question}Answer:'
 
 
-@pytest.mark.parametrize(
-    'question', ['', ' \n', 'Question:', 'Answer:', 'Question:Answer:', ' Question: \t Answer: ']
-)
+@pytest.mark.parametrize('question', ['', ' \n', 'Question:', 'Answer:', 'Question:Answer:', ' Question: \t Answer: '])
 def test_an_empty_question_is_refused(question):
     with pytest.raises(InputError, match='is empty'):
         prompt(question)
@@ -322,9 +314,7 @@ def test_an_empty_question_is_refused(question):
 
 @pytest.mark.parametrize('question', ['Question: What?', 'What? Answer:', 'Question: Answer: What?'])
 def test_half_a_prompt_is_refused(question):
-    with pytest.raises(
-        InputError, match="must start with 'Question:' and end with 'Answer:', or have neither"
-    ):
+    with pytest.raises(InputError, match="must start with 'Question:' and end with 'Answer:', or have neither"):
         prompt(question)
 
 
@@ -379,15 +369,9 @@ def test_matches_come_best_first_and_unordered_scores_last(scores):
     assert values[: len(numbers)] == sorted(numbers, reverse=True)
 
 
-@given(
-    scores=st.lists(
-        st.tuples(st.sampled_from([0.0, 0.5]), st.sampled_from([-0.25, 0.25])), min_size=1, max_size=12
-    )
-)
+@given(scores=st.lists(st.tuples(st.sampled_from([0.0, 0.5]), st.sampled_from([-0.25, 0.25])), min_size=1, max_size=12))
 def test_equal_scores_go_by_cosine_and_then_keep_their_order(scores):
-    assert ranked(scores) == sorted(
-        range(len(scores)), key=lambda position: [-part for part in scores[position]]
-    )
+    assert ranked(scores) == sorted(range(len(scores)), key=lambda position: [-part for part in scores[position]])
 
 
 def test_scores_that_underflow_go_by_cosine():

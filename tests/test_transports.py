@@ -30,8 +30,8 @@ from inference_client import (
     TaskFallbackWarning,
     UnsupportedTaskError,
 )
-from inference_client._spec import ModelSpec
 from inference_client._plugins import plugins
+from inference_client._spec import ModelSpec
 from inference_client.model import Model
 from inference_client.transports.base import TransportOptions
 
@@ -82,7 +82,12 @@ CALLS = {
         'encode',
         lambda p: {
             'docs': DocumentArray(
-                [Document(text='a cat'), Document(uri=p), Document(tensor=pixels(p)), Document(blob=Path(p).read_bytes())]
+                [
+                    Document(text='a cat'),
+                    Document(uri=p),
+                    Document(tensor=pixels(p)),
+                    Document(blob=Path(p).read_bytes()),
+                ]
             )
         },
     ),
@@ -306,7 +311,7 @@ def test_http_statuses(status, kind, words, connect):
 
 
 def test_grpc_statuses(connect):
-    with grpc_peer(refuse=grpc.StatusCode.INTERNAL) as (url, _):
+    with grpc_peer(refuse=grpc.StatusCode.INTERNAL) as (url, _):  # noqa: SIM117
         with pytest.raises(ServerError, match='INTERNAL: refused by the peer'):
             connect(url).encode(text='hi')
 

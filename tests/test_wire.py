@@ -181,8 +181,10 @@ def test_garbage_is_a_protocol_error(data):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | words,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(['id', 'text', 'blob', 'embedding', 'tags', 'scores', 'matches', 'x']), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(['id', 'text', 'blob', 'embedding', 'tags', 'scores', 'matches', 'x']), inner)
+    ),
     max_leaves=12,
 )
 

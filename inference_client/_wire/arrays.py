@@ -29,9 +29,7 @@ def read_array(message: Any) -> Any:
     """
     if message.WhichOneof('content') == 'sparse':
         if message.cls_name != 'scipy':
-            raise ProtocolError(
-                f'a sparse array of {message.cls_name!r} came: expected scipy or a dense array'
-            )
+            raise ProtocolError(f'a sparse array of {message.cls_name!r} came: expected scipy or a dense array')
         return read_ndarray(message)
     array = _dense(message.dense)
     return array.tolist() if message.cls_name == 'list' else array
@@ -41,8 +39,6 @@ def _dense(message: Any) -> np.ndarray[Any, Any]:
     dtype = np.dtype(message.dtype or 'f8')
     shape = tuple(message.shape)
     if math.prod(shape) * dtype.itemsize != len(message.buffer):
-        raise ProtocolError(
-            f'an array of shape {shape} and dtype {dtype} came with {len(message.buffer)} bytes'
-        )
+        raise ProtocolError(f'an array of shape {shape} and dtype {dtype} came with {len(message.buffer)} bytes')
     array: np.ndarray[Any, Any] = np.frombuffer(message.buffer, dtype=dtype).reshape(shape).copy()
     return array

@@ -34,9 +34,7 @@ def encode_request(request: Request) -> bytes:
         'data': [_from_document(document) for document in request.documents],
     }
     try:
-        return orjson.dumps(
-            body, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-        )
+        return orjson.dumps(body, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     except TypeError as error:
         raise InputError(f'a document or parameter cannot be sent: {error}') from error
 

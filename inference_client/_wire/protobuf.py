@@ -37,9 +37,7 @@ def decode_message(data: bytes) -> DataRequestProto:
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise ProtocolError(
-            'the answer is not a Jina message: is this the address of a Jina server?'
-        ) from error
+        raise ProtocolError('the answer is not a Jina message: is this the address of a Jina server?') from error
     return message
 
 
@@ -55,9 +53,7 @@ def read_response(message: DataRequestProto) -> Response:
     if status.code == StatusProto.ERROR:
         raise failure(status.description, status.exception.name, list(status.exception.args))
     if message.data.WhichOneof('documents') == 'docs_bytes':
-        raise ProtocolError(
-            'the answer holds pickled documents, which are never read: the server must send "docs"'
-        )
+        raise ProtocolError('the answer holds pickled documents, which are never read: the server must send "docs"')
     try:
         documents = DocumentArray([read_document(document) for document in message.data.docs.docs])
     except InferenceError:

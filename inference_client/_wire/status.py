@@ -36,6 +36,4 @@ def http_failure(status: int, detail: str) -> InferenceError:
 
 def token_refused(detail: str) -> AuthenticationError:
     """The error for a request that the server would not take without a (better) token."""
-    return AuthenticationError(
-        f'the server refused the token ({detail}); give a valid one to Client(token=...)'
-    )
+    return AuthenticationError(f'the server refused the token ({detail}); give a valid one to Client(token=...)')

@@ -18,7 +18,7 @@ class Commands(click.Group):
     """The commands of this package and of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [one.name for one in plugins().listed('command')]
+        return sorted({one.name for one in plugins().listed('command')})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if not plugins().has('command', cmd_name):

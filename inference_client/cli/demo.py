@@ -83,9 +83,7 @@ def _examples() -> Iterator[tuple[str, dict[str, Any], Callable[[Any], str]]]:
     yield 'vqa', {'image': rocket, 'question': 'What is this?'}, _response
 
 
-def _timed(
-    model: Model, task: str, arguments: dict[str, Any], show: Callable[[Any], str]
-) -> tuple[str, str, str, str]:
+def _timed(model: Model, task: str, arguments: dict[str, Any], show: Callable[[Any], str]) -> tuple[str, str, str, str]:
     start = time.perf_counter()
     answered = model.run(task, **arguments)
     milliseconds = (time.perf_counter() - start) * 1000

@@ -24,16 +24,10 @@ CLIENT = (
     click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
 )
 MODEL = (
-    click.option(
-        '--model', default='local://embedded', show_default=True, metavar='NAME_OR_URL', help='Which model.'
-    ),
-    click.option(
-        '--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."
-    ),
+    click.option('--model', default='local://embedded', show_default=True, metavar='NAME_OR_URL', help='Which model.'),
+    click.option('--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."),
     *CLIENT,
-    click.option(
-        '--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'
-    ),
+    click.option('--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'),
     click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each request.'),
     click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
     click.option(

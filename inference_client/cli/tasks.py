@@ -11,9 +11,7 @@ import click
 
 from .options import MODEL, find_model, parse_parameters, with_options
 
-OUTPUT = click.option(
-    '--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.'
-)
+OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.')
 
 
 @click.command()
@@ -119,9 +117,7 @@ def _run(task: str, options: dict[str, Any], **inputs: Any) -> Any:
     parameters = parse_parameters(options.pop('parameters'))
     taken = sorted({*inputs, *settings, 'prefetch', 'task'} & parameters.keys())
     if taken:
-        raise click.BadParameter(
-            f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'"
-        )
+        raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
     with find_model(**options) as model:
         return model.run(task, **inputs, **settings, **parameters)
 

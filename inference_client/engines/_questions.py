@@ -6,17 +6,13 @@ import re
 from typing import NamedTuple
 
 _AUXILIARY = r'(?:is|are|was|were|am|do|does|did|has|have|can|could|will|would|might|isn\'t|aren\'t)'
-_POINTER = (
-    r'(?:(?:the|this|that) (?:photo|picture|image|scene)|this|that|it|these|those|there|they|he|she|you|we)'
-)
+_POINTER = r'(?:(?:the|this|that) (?:photo|picture|image|scene)|this|that|it|these|those|there|they|he|she|you|we)'
 _SHOWING = r'(?:show|showing|contain|containing|depict|depicting|have|see|look like|include|of)'
 _PICTURE_OF = r'(?:an?|the) (?:photo|picture|image) (?:of|showing|with)'
 _OPENING = re.compile(rf'{_AUXILIARY}(?: {_POINTER})?(?: {_SHOWING})?(?: {_PICTURE_OF})?\b ?', re.I)
 _SUBJECT = re.compile(r'the \w+ (?=.)', re.I)
 _ARTICLE = re.compile(r'\ban? ', re.I)
-_PLACE = re.compile(
-    r' (?:(?:in|on) (?:the|this|that) (?:photo|picture|image|scene)|here|shown|visible)$', re.I
-)
+_PLACE = re.compile(r' (?:(?:in|on) (?:the|this|that) (?:photo|picture|image|scene)|here|shown|visible)$', re.I)
 _WORDY = re.compile(r'(?:what|which|who|whose|whom|where|when|why|how)\b', re.I)
 _YES_OR_NO = re.compile(r'[,:;]? ?\b(?:answer )?yes or no\b[,:;]?', re.I)
 _COUNTING = re.compile(

@@ -58,9 +58,7 @@ class MultimodalEngine(Engine):
         """Embed texts; returns float32 of shape (n, d)."""
         raise NotImplementedError
 
-    def encode_image(
-        self, images: Sequence[NDArray[np.uint8]], parameters: Parameters
-    ) -> NDArray[np.float32]:
+    def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
         """Embed RGB images, each uint8 of shape (height, width, 3); returns float32 of shape (n, d)."""
         raise NotImplementedError
 
@@ -68,9 +66,7 @@ class MultimodalEngine(Engine):
         """Describe each image."""
         raise NotImplementedError
 
-    def answer(
-        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters
-    ) -> list[str]:
+    def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
         """Answer one prompt ('Question: ... Answer:') about each image."""
         raise NotImplementedError
 
@@ -82,9 +78,7 @@ class MultimodalEngine(Engine):
             'vqa': self._vqa,
         }
         if task not in self.tasks or task not in runners:
-            raise UnsupportedTaskError(
-                f'the model has no task {task!r}; it has {", ".join(sorted(self.tasks))}'
-            )
+            raise UnsupportedTaskError(f'the model has no task {task!r}; it has {", ".join(sorted(self.tasks))}')
         runners[task](documents, parameters)
         return documents
 

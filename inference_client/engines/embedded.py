@@ -73,9 +73,7 @@ class EmbeddedEngine(MultimodalEngine):
                 self._text_encoder = TextEncoder(threads=self._threads)
         return unit_rows(self._text_encoder(texts) - self._mean)
 
-    def encode_image(
-        self, images: Sequence[NDArray[np.uint8]], parameters: Parameters
-    ) -> NDArray[np.float32]:
+    def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
         """Embed RGB images, each uint8 (height, width, 3); returns unit rows, float32 of shape (n, 384)."""
         return self._combine(self._classify(images))
 
@@ -83,9 +81,7 @@ class EmbeddedEngine(MultimodalEngine):
         """Name the likeliest labels; the wording tells how sure the model is."""
         return [caption(self._phrases, row) for row in softmax(self._classify(images))]
 
-    def answer(
-        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters
-    ) -> list[str]:
+    def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
         """Choose among the options of 'A or B', judge yes or no, or else name the likeliest labels."""
         logits = self._classify(images)
         questions = [parse(prompt) for prompt in prompts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .._plugins import plugins
+from .._plugins import missing_extra, plugins
 from .base import Engine
 
 _loaded: dict[str, Engine] = {}
@@ -21,5 +21,8 @@ def load_engine(name: str) -> Engine:
     """The engine of this name; loading may take seconds, the next calls nothing."""
     with _lock:
         if name not in _loaded:
-            _loaded[name] = engine_class(name)()
+            try:
+                _loaded[name] = engine_class(name)()
+            except ImportError as error:
+                raise missing_extra(f'the engine {name!r}', error) from error
         return _loaded[name]

@@ -83,7 +83,6 @@ def _free_port(host: str, port: int, scheme: str) -> int:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigurationError(
-                f'{host}:{port} cannot be used for {scheme} ({error.strerror}): '
-                f'choose another with --{scheme}-port'
+                f'{host}:{port} cannot be used for {scheme} ({error.strerror}): choose another with --{scheme}-port'
             ) from error
         return int(probe.getsockname()[1])

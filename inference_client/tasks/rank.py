@@ -22,14 +22,10 @@ class RankTask(Task):
 
     name = 'rank'
 
-    def prepare(
-        self, *, reference: Any = None, candidates: Any = None, docs: Any = None, **parameters: Any
-    ) -> Call:
+    def prepare(self, *, reference: Any = None, candidates: Any = None, docs: Any = None, **parameters: Any) -> Call:
         if one_of(reference=reference, docs=docs) == 'docs':
             if candidates is not None:
-                raise InputError(
-                    'candidates= goes with reference=: documents in docs= bring theirs in .matches'
-                )
+                raise InputError('candidates= goes with reference=: documents in docs= bring theirs in .matches')
             return Call(_with_matches(documents(docs)), parameters)
         if candidates is None:
             raise InputError('candidates= is missing: give the texts or images to rank by the reference')

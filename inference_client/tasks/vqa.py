@@ -22,14 +22,10 @@ class VqaTask(Task):
     requires = frozenset({'blip2'})
     fallback = 'encode'
 
-    def prepare(
-        self, *, image: Any = None, question: Any = None, docs: Any = None, **parameters: Any
-    ) -> Call:
+    def prepare(self, *, image: Any = None, question: Any = None, docs: Any = None, **parameters: Any) -> Call:
         if one_of(image=image, docs=docs) == 'docs':
             if question is not None:
-                raise InputError(
-                    "question= goes with image=: documents in docs= bring theirs in tags['prompt']"
-                )
+                raise InputError("question= goes with image=: documents in docs= bring theirs in tags['prompt']")
             return Call(_with_prompt(without_response(documents(docs))), parameters)
         if question is None:
             raise InputError('question= is missing: ask something about the image')
@@ -38,9 +34,7 @@ class VqaTask(Task):
             return Call(_asked(images, repeat(prompt(question))), parameters)
         prompts = [prompt(one) for one in question]
         if not isinstance(image, (list, tuple)) or len(image) != len(prompts):
-            raise InputError(
-                f'{len(prompts)} questions: expected a list of as many images, or one question for all'
-            )
+            raise InputError(f'{len(prompts)} questions: expected a list of as many images, or one question for all')
         return Call(_asked(images, prompts), parameters)
 
     def accept(self, document: Document) -> Document:

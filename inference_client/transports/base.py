@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
@@ -66,23 +65,6 @@ def split_url(url: str) -> SplitResult:
     if not valid:
         raise ConfigurationError(f'{url!r} is not the URL of a server: expected scheme://host:port')
     return parts
-
-
-def ca_file(options: TransportOptions) -> str | None:
-    """The file of certificates to trust: the client's own, else the system's, else None.
-
-    Raises:
-        ConfigurationError: the client's own cannot be read.
-    """
-    if options.ca_file is not None:
-        try:
-            ssl.create_default_context(cafile=options.ca_file)
-        except OSError as error:
-            raise ConfigurationError(
-                f'ca_file {options.ca_file!r} cannot be used ({error}): expected certificates in PEM'
-            ) from error
-        return options.ca_file
-    return ssl.get_default_verify_paths().cafile
 
 
 def no_answer(timeout: float) -> RequestTimeoutError:

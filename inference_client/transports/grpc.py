@@ -8,11 +8,12 @@ from typing import Any, Callable
 
 import grpc
 
+from .._config import trusted
 from .._messages import Request, Response
 from .._wire.protobuf import decode_message, encode_request, read_response
 from .._wire.status import token_refused
 from ..errors import InferenceError, ProtocolError, ServerError
-from .base import Transport, TransportOptions, ca_file, no_answer, split_url, unreachable
+from .base import Transport, TransportOptions, no_answer, split_url, unreachable
 
 METHOD = '/jina.JinaSingleDataRequestRPC/process_single_data'  # served by gateways and Deployments alike
 CHANNEL_OPTIONS = [
@@ -63,8 +64,8 @@ class GrpcTransport(Transport):
     def _open(self) -> grpc.Channel:
         if not self._secure:
             return grpc.insecure_channel(self._target, CHANNEL_OPTIONS)
-        trusted = ca_file(self.options)
-        roots = Path(trusted).read_bytes() if trusted else None
+        certificates = trusted(self.options.ca_file)
+        roots = Path(certificates).read_bytes() if certificates else None
         return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(roots), CHANNEL_OPTIONS)
 
 

@@ -7,12 +7,13 @@ import threading
 
 import requests
 
+from .._config import trusted
 from .._messages import Request, Response
 from .._wire.json import decode_response, encode_request
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
 from ..errors import InferenceError, ProtocolError, UnsupportedTaskError
-from .base import Transport, TransportOptions, ca_file, no_answer, split_url, unreachable
+from .base import Transport, TransportOptions, no_answer, split_url, unreachable
 
 HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
 
@@ -39,6 +40,8 @@ class HttpTransport(Transport):
     def __init__(self, url: str, options: TransportOptions) -> None:
         super().__init__(url, options)
         split_url(url)
+        # Given with each request, for the environment overrides a session's own.
+        self._trusted = trusted(options.ca_file) or True
         self._base = url.rstrip('/')
         if self._base.endswith('/post'):
             self._base = self._base[: -len('/post')]
@@ -72,7 +75,12 @@ class HttpTransport(Transport):
         session = self._take()
         try:
             answer = session.post(
-                self._base + path, data, headers=HEADERS, timeout=timeout, allow_redirects=False
+                self._base + path,
+                data,
+                headers=HEADERS,
+                timeout=timeout,
+                verify=self._trusted,
+                allow_redirects=False,
             )
         except requests.Timeout as error:
             session.close()
@@ -89,7 +97,6 @@ class HttpTransport(Transport):
             if self._free:
                 return self._free.pop()
         session = requests.Session()
-        session.verify = ca_file(self.options) or True
         if self.options.token:
             session.auth = _Token(self.options.token)
         return session

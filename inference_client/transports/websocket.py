@@ -15,12 +15,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from .._config import trusted
 from .._messages import Request, Response
 from .._wire.jina_pb2 import DataRequestProto
 from .._wire.protobuf import decode_message, encode_request, read_response
 from .._wire.status import http_failure
 from ..errors import InferenceError, ProtocolError
-from .base import Transport, TransportOptions, ca_file, no_answer, split_url, unreachable
+from .base import Transport, TransportOptions, no_answer, split_url, unreachable
 
 logger = logging.getLogger('inference_client.websocket')
 CLOSE_TIMEOUT = 1.0  # seconds
@@ -61,7 +62,7 @@ class WebSocketTransport(Transport):
 
     def _open(self, timeout: float) -> _Link:
         headers = {'Authorization': self.options.token} if self.options.token else {}
-        context = ssl.create_default_context(cafile=ca_file(self.options)) if self._secure else None
+        context = ssl.create_default_context(cafile=trusted(self.options.ca_file)) if self._secure else None
         try:
             return _Link(
                 connect(

@@ -15,7 +15,7 @@ import numpy as np
 from docarray import Document, DocumentArray
 
 from ._messages import Request, Response
-from .errors import ProtocolError
+from .errors import InferenceError, ProtocolError
 
 
 class Exchange:
@@ -42,6 +42,7 @@ class Exchange:
         self._parameters = parameters
         self._batch_size = batch_size
         self._window = window
+        self._broken: Exception | None = None
         self._ahead = self._pull()
         self._sent = 0
         self._order: deque[str] = deque()
@@ -52,10 +53,18 @@ class Exchange:
     @property
     def last_one(self) -> bool:
         """Whether nothing is left to send."""
-        return not self._ahead
+        return not self._ahead and self._broken is None
 
     def next_request(self) -> Request | None:
-        """The next request to send, or None while the window is full and once the input has ended."""
+        """The next request to send, or None while the window is full and once the input has ended.
+
+        Raises:
+            Exception: what the input raised, once all that came before is answered.
+        """
+        if self._broken is not None and not self._ahead and not self._order:
+            if isinstance(self._broken, InferenceError):
+                self._broken.span = (self._sent, self._sent + 1)
+            raise self._broken
         if not self._ahead or len(self._order) >= self._window:
             return None
         batch = self._ahead
@@ -95,7 +104,12 @@ class Exchange:
         return self._spans[request.id]
 
     def _pull(self) -> list[Document]:
-        return list(islice(self._documents, self._batch_size))
+        batch: list[Document] = []
+        try:
+            batch.extend(islice(self._documents, self._batch_size))
+        except Exception as error:  # noqa: BLE001 - raised by `next_request` in its turn
+            self._broken = error
+        return batch
 
 
 def _outgoing(document: Document) -> Document:

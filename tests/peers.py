@@ -92,14 +92,16 @@ def http_peer(answer=embed_json, headers=()):
 
 
 @contextlib.contextmanager
-def ws_peer(answer=embed, process_request=None):
-    """Answers every message with `answer(bytes)`."""
+def ws_peer(answer=embed, process_request=None, last=None):
+    """Answers every message with `answer(bytes)`; closes the connection after the message number `last`."""
     seen = []
 
     def handle(connection):
         seen.append(connection.request.headers.get('Authorization'))
-        for data in connection:
+        for number, data in enumerate(connection, 1):
             connection.send(answer(data))
+            if number == last:
+                return
 
     with serve(handle, HOST, 0, process_request=process_request, max_size=None) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inference_client._drivers import drive
 from inference_client._exchange import Exchange
 from inference_client._messages import Response
-from inference_client.errors import ProtocolError, ServerError
+from inference_client.errors import InputError, ProtocolError, ServerError
 
 
 def answer(request):
@@ -101,6 +101,21 @@ def test_a_failure_tells_what_failed_and_keeps_what_was_done(window, bad):
     assert done == sorted(done)
     assert done[:first] == list(range(first))
     assert not {first, first + 1} & set(done)
+
+
+@given(st.integers(0, 20), st.integers(1, 5), st.integers(1, 4), st.sampled_from([InputError, RuntimeError]))
+def test_what_came_before_a_bad_input_is_answered(count, batch_size, window, kind):
+    def source():
+        yield from texts(count)
+        raise kind('no more')
+
+    done = []
+    with pytest.raises(kind, match='no more') as caught:
+        for document in drive(Exchange(source(), '/encode', {}, batch_size, window), answer, window):
+            done.append(int(document.text))
+    assert done == list(range(count))
+    if kind is InputError:
+        assert caught.value.span == (count, count + 1)
 
 
 @given(st.integers(0, 30), st.integers(1, 5), st.integers(1, 4))

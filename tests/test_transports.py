@@ -351,12 +351,13 @@ def test_bad_urls(url, connect):
         connect(url)
 
 
-def test_a_server_that_went_away_and_came_back(connect):
-    with ws_peer() as (url, _):
+def test_a_connection_that_the_server_closed_is_opened_anew(connect):
+    with ws_peer(last=2) as (url, seen):
         model = connect(url)
-        model.encode(text='hi')
-    with pytest.raises(ConnectionFailedError):
-        model.encode(text='hi', timeout=3)
+        for _ in range(3):
+            assert [len(model.encode(text='hi')) for _ in range(2)] == [1, 1]
+            model._transport._link._reader.join(10)  # until the close has arrived
+    assert len(seen) == 3
 
 
 @pytest.fixture(scope='session')

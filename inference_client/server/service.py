@@ -17,6 +17,8 @@ from ..errors import ConfigurationError, ServerError
 
 logger = logging.getLogger('inference_client.server')
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 PROTOCOLS = {'grpc': 'grpc', 'http': 'http', 'ws': 'websocket'}
 """What Jina calls a scheme."""
 
@@ -38,9 +40,11 @@ def serve(model: str, host: str, ports: Mapping[str, int], say: Callable[[str], 
     engine_class(model)
     chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # importing jina replaces the handler of SIGINT
     flow = _flow(model, host, chosen)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     get_console().quiet = True  # keeps Jina's banner off
     try:
         flow.start()

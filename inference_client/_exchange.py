@@ -14,6 +14,7 @@ from typing import Any, Iterable, Iterator, Mapping
 import numpy as np
 from docarray import Document, DocumentArray
 
+from ._documents import copy_with
 from ._messages import Request, Response
 from .errors import InferenceError, ProtocolError
 
@@ -114,15 +115,10 @@ class Exchange:
 
 def _outgoing(document: Document) -> Document:
     """What is sent: content, never the name of a file of this machine that it was loaded from."""
-    matches = document.matches if document.matches else ()
-    if not document.blob and not matches:
-        return document
-    fields = {name: getattr(document, name) for name in document.non_empty_fields if name != 'content'}
-    if document.blob:
-        fields.pop('uri', None)
-    if matches:
-        fields['matches'] = [_outgoing(match) for match in matches]
-    return Document(**fields)
+    changes: dict[str, Any] = {'uri': None} if document.blob else {}
+    if document.matches:
+        changes['matches'] = [_outgoing(match) for match in document.matches]
+    return copy_with(document, **changes) if changes else document
 
 
 def _pairs(sent: list[Document], received: DocumentArray) -> Iterator[tuple[Document, Document]]:

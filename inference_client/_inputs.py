@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from docarray import Document, DocumentArray
 
+from ._documents import copy_tree
 from ._fetch import load, shorten
 from ._images import check_encoded, rgb_from_array, rgb_from_pil
 from .errors import InputError
-
-NOT_SENT = frozenset({'content', 'embedding', 'scores', 'evaluations', 'chunks', 'matches'})
 
 IMAGE_FORMS = (
     'a path, an http(s) URL, a data URI, bytes, a binary file, a PIL image, '
@@ -52,7 +51,7 @@ def text_document(value: Any) -> Document:
     if isinstance(value, Document):
         if not _present(value.text):
             raise InputError(f'document {value.id} has no text: expected one with .text')
-        return copy_document(value, text=checked_text(value.text))
+        return copy_tree(value, text=checked_text(value.text))
     return Document(text=checked_text(value.value if isinstance(value, Text) else value))
 
 
@@ -89,26 +88,14 @@ def from_document(document: Any) -> Document:
     if not isinstance(document, Document):
         raise InputError(f'docs holds a {type(document).__name__}: expected Document objects')
     if _present(document.text):
-        return copy_document(document, text=checked_text(document.text))
+        return copy_tree(document, text=checked_text(document.text))
     if _present(document.blob):
-        return copy_document(document, blob=_checked_blob(document.blob, f'the blob of document {document.id}'))
+        return copy_tree(document, blob=_checked_blob(document.blob, f'the blob of document {document.id}'))
     if document.tensor is not None:
-        return copy_document(document, tensor=_pixels(document.tensor))
+        return copy_tree(document, tensor=_pixels(document.tensor))
     if _present(document.uri):
-        return copy_document(document, blob=_load_image(document.uri))
+        return copy_tree(document, blob=_load_image(document.uri))
     raise InputError(f'document {document.id} is empty: expected text, blob, tensor or uri')
-
-
-def copy_document(document: Document, **changes: Any) -> Document:
-    """A copy that shares content but no container; earlier embeddings and scores are left out."""
-    fields = {name: getattr(document, name) for name in document.non_empty_fields if name not in NOT_SENT}
-    if 'tags' in fields:
-        fields['tags'] = dict(fields['tags'])
-    for name in ('chunks', 'matches'):
-        if getattr(document, name):
-            fields[name] = [copy_document(inner) for inner in getattr(document, name)]
-    fields.update(changes)
-    return Document(**fields)
 
 
 def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator[Document]:

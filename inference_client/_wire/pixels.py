@@ -9,6 +9,8 @@ import numpy as np
 from docarray import Document, DocumentArray
 from PIL import Image
 
+from .._documents import copy_with
+
 FAST = 1  # zlib's level; higher ones take several times as long for a few per cent
 
 
@@ -29,15 +31,12 @@ def unpack(answered: Iterable[Document], sent: Iterable[Document]) -> None:
 
 
 def _packed(document: Document) -> Document:
-    pixels = _is_rgb(document.tensor)
-    if not pixels and not document.matches:
-        return document
-    fields = {name: getattr(document, name) for name in document.non_empty_fields if name != 'content'}
-    if pixels:
-        fields['blob'] = _png(fields.pop('tensor'))
+    changes: dict[str, Any] = {}
+    if _is_rgb(document.tensor):
+        changes.update(tensor=None, blob=_png(document.tensor))
     if document.matches:
-        fields['matches'] = [_packed(match) for match in document.matches]
-    return Document(**fields)
+        changes['matches'] = [_packed(match) for match in document.matches]
+    return copy_with(document, **changes) if changes else document
 
 
 def _is_rgb(tensor: Any) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from rich import get_console
 
@@ -37,26 +38,39 @@ def serve(model: str, host: str, ports: Mapping[str, int], say: Callable[[str], 
         MissingExtraError: the extra `[server]`, or the engine's, is not installed.
         ServerError: the model could not be loaded.
     """
-    engine_class(model)
-    chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
     stop = threading.Event()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # importing jina replaces the handler of SIGINT
-    flow = _flow(model, host, chosen)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    with _signals_held():  # until the handlers are set: importing jina sets its own
+        engine_class(model)
+        chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
+        flow = _flow(model, host, chosen)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: stop.set())
+    if stop.is_set():
+        return
     get_console().quiet = True  # keeps Jina's banner off
     try:
         flow.start()
     except Exception as error:
+        if stop.is_set():  # a signal to the whole process group reached Jina's processes too
+            return
         raise ServerError(f'the model {model!r} could not be started; what it said stands above') from error
     try:
-        for scheme, port in chosen.items():
-            say(f'{scheme}://{host}:{port}')
-        say(f'{model} is ready; Ctrl-C stops it')
+        if not stop.is_set():
+            for scheme, port in chosen.items():
+                say(f'{scheme}://{host}:{port}')
+            say(f'{model} is ready; Ctrl-C stops it')
         stop.wait()
     finally:
         flow.close()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
-from .._inputs import any_document, as_list, copy_document, documents, from_document
+from .._documents import copy_tree
+from .._inputs import any_document, as_list, documents, from_document
 from ..errors import InputError
 from .base import Call, Task, not_answered, one_of
 
@@ -34,7 +35,7 @@ class RankTask(Task):
             raise InputError('candidates= is empty: give at least one text or image to rank')
         if isinstance(reference, (list, tuple)):
             raise InputError('reference= is a list: give one text or image, or several documents in docs=')
-        return Call([copy_document(any_document(reference), matches=matches)], parameters)
+        return Call([copy_tree(any_document(reference), matches=matches)], parameters)
 
     def accept(self, document: Document) -> Document:
         matches = list(document.matches)
@@ -55,4 +56,4 @@ def _with_matches(references: Iterable[Document]) -> Iterator[Document]:
     for reference in references:
         if not reference.matches:
             raise InputError(f'document {reference.id} has nothing to rank: put the candidates in .matches')
-        yield copy_document(reference, matches=[from_document(match) for match in reference.matches])
+        yield copy_tree(reference, matches=[from_document(match) for match in reference.matches])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Iterable, Sequence, Union
 
@@ -59,7 +60,7 @@ class Model:
         self.close()
 
     def __dir__(self) -> list[str]:
-        tasks = (one.name for one in plugins().listed('task'))
+        tasks = (one.name for one in plugins().listed('task') if one.name.isidentifier())
         return sorted({*super().__dir__(), *tasks})
 
     def __getattr__(self, name: str) -> Any:
@@ -202,9 +203,17 @@ class Model:
             f'model {self.spec.name!r} cannot {task.name}, so it runs {fallback.name} instead; '
             'strict=True makes this an error',
             TaskFallbackWarning,
-            stacklevel=4,
+            stacklevel=_caller_level(),
         )
         return fallback
+
+
+def _caller_level() -> int:
+    """`stacklevel` of the caller's own line, for a warning in the function that asks for it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals['__name__'].startswith(__package__):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _check_options(batch_size: int, prefetch: int, timeout: float) -> None:

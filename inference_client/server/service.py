@@ -10,10 +10,7 @@ import socket
 import threading
 from typing import Any, Callable, Iterator, Mapping
 
-from rich import get_console
-
 from .._plugins import missing_extra
-from ..engines.loader import engine_class
 from ..errors import ConfigurationError, ServerError
 
 logger = logging.getLogger('inference_client.server')
@@ -39,7 +36,11 @@ def serve(model: str, host: str, ports: Mapping[str, int], say: Callable[[str], 
         ServerError: the model could not be loaded.
     """
     stop = threading.Event()
-    with _signals_held():  # until the handlers are set: importing jina sets its own
+    with _signals_held():  # imports are slow, and that of jina sets a handler of its own
+        from rich import get_console
+
+        from ..engines.loader import engine_class
+
         engine_class(model)
         chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
         flow = _flow(model, host, chosen)

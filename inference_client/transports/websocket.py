@@ -78,9 +78,11 @@ class WebSocketTransport(Transport):
             )
         except InvalidStatus as error:
             status = error.response.status_code
-            if status in (401, 403, 503):
+            if status in (401, 503):
                 raise http_failure(status, '') from error
-            raise ProtocolError(f'the server took no WebSocket ({status}): check the address') from error
+            raise ProtocolError(  # 403 too: Jina's HTTP port answers it where no WebSocket is served
+                f'the server took no WebSocket ({status}): check the address, and the token if it wants one'
+            ) from error
         except TimeoutError as error:
             raise no_answer(timeout) from error
         except (WebSocketException, OSError, EOFError) as error:

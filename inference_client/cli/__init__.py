@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
 import warnings
 from typing import Any, Sequence
@@ -52,10 +53,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it is asked for
-        if '--debug' in arguments:
+        if '--debug' in itertools.takewhile(lambda one: one.startswith('-'), arguments):  # not a command's input
             traceback.print_exc()
         else:
-            click.echo(f'Error: {_message(error)}', err=True)
+            click.echo(f'Error: {_one_line(_message(error))}', err=True)
         return FAILED
 
 
@@ -66,4 +67,8 @@ def _message(error: Exception) -> str:
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    click.echo(f'Warning: {message}', err=True)
+    click.echo(f'Warning: {_one_line(message)}', err=True)
+
+
+def _one_line(message: Any) -> str:
+    return ' '.join(str(message).split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, Iterable, Iterator
 
 import click
 
+from .._plugins import plugins
 from .options import MODEL, find_model, parse_parameters, with_options
 
 OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.')
@@ -53,7 +56,8 @@ def encode(
         import numpy as np
 
         array = np.stack([document.embedding for document in answered])
-        np.save(output, array)
+        with _writing(output):
+            np.save(output, array)
         click.echo(f'wrote {array.dtype} of shape {array.shape} to {output}', err=True)
     else:
         _write(({'input': _shown(d), 'embedding': d.embedding.tolist()} for d in answered), output)
@@ -115,11 +119,20 @@ def vqa(question: str, images: tuple[str, ...], output: str | None, **options: A
 def _run(task: str, options: dict[str, Any], **inputs: Any) -> Any:
     settings = {name: options.pop(name) for name in ('batch_size', 'timeout', 'strict')}
     parameters = parse_parameters(options.pop('parameters'))
-    taken = sorted({*inputs, *settings, 'prefetch', 'task'} & parameters.keys())
+    taken = sorted(_argument_names(task) & parameters.keys())
     if taken:
         raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
     with find_model(**options) as model:
         return model.run(task, **inputs, **settings, **parameters)
+
+
+def _argument_names(task: str) -> set[str]:
+    """Keywords that cannot be parameters, since the call has arguments of these names."""
+    from ..model import Model
+
+    calls = (Model.run, plugins().get('task', task).prepare)
+    arguments = [one for call in calls for one in inspect.signature(call).parameters.values()]
+    return {one.name for one in arguments if one.kind is not one.VAR_KEYWORD}
 
 
 def _lines(inputs: Iterable[str]) -> Iterator[str]:
@@ -149,7 +162,13 @@ def _write(rows: Iterable[dict[str, Any]], output: str | None) -> None:
         for line in lines:
             click.echo(line)
         return
-    try:
+    with _writing(output):
         Path(output).write_text(''.join(line + '\n' for line in lines), encoding='utf-8')
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise click.FileError(output, str(error.strerror)) from error
+        raise click.FileError(output, error.strerror or str(error)) from error

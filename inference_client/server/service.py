@@ -42,7 +42,8 @@ def serve(model: str, host: str, ports: Mapping[str, int], say: Callable[[str], 
         from ..engines.loader import engine_class
 
         engine_class(model)
-        chosen = {scheme: _free_port(host, port, scheme) for scheme, port in ports.items()}
+        with contextlib.ExitStack() as probes:  # open until all are chosen, so that no two are the same
+            chosen = {scheme: _free_port(probes, host, port, scheme) for scheme, port in ports.items()}
         flow = _flow(model, host, chosen)
         for number in SIGNALS:
             signal.signal(number, lambda *_: stop.set())
@@ -93,15 +94,17 @@ def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:
     return flow.add(uses=executor_class(model), name='model', host='127.0.0.1', quiet_error=True)
 
 
-def _free_port(host: str, port: int, scheme: str) -> int:
+def _free_port(probes: contextlib.ExitStack, host: str, port: int, scheme: str) -> int:
     """The port, or a free one for 0; jina itself starts on a port that is taken, and hangs."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f'{host}:{port} cannot be used for {scheme} ({error.strerror}): choose another with --{scheme}-port'
-            ) from error
-        return int(probe.getsockname()[1])
+    probe = probes.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+        probe.listen()
+    except OSError as error:
+        raise ConfigurationError(
+            f'{host}:{port} cannot be used for {scheme} ({error.strerror}): '
+            f'choose another with --{scheme}-port or --host'
+        ) from error
+    return int(probe.getsockname()[1])

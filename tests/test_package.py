@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from isolated import PACKAGE, output_of
@@ -308,3 +309,17 @@ def test_work_at_import_is_left_to_functions(name):
     ]
     forbidden = re.compile(r'environ|getenv|open|read_text|read_bytes|basicConfig|socket')
     assert [call for call in calls if forbidden.search(call)] == []
+
+
+def test_the_oldest_environment_has_the_declared_lower_bounds():
+    project = (Path(__file__).parents[1] / 'pyproject.toml').read_text(encoding='utf-8')
+    core = (
+        project.partition('dependencies = [')[2].partition(']')[0] + project.partition('cli = [')[2].partition(']')[0]
+    )
+    declared = dict(re.findall(r'"([a-z0-9-]+)>=([0-9.]+)', core))
+    pinned = dict(
+        re.findall(r'^([a-z0-9-]+)==([0-9.]+)$', (Path(__file__).parent / 'oldest.txt').read_text(), re.MULTILINE)
+    )
+    assert set(declared) == set(pinned)
+    for name, bound in declared.items():
+        assert pinned[name] == bound or pinned[name].startswith(f'{bound}.'), name

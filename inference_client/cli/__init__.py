@@ -19,13 +19,22 @@ class Commands(click.Group):
     """The commands of this package and of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({one.name for one in plugins().listed('command')})
+        return [name for name in sorted({one.name for one in plugins().listed('command')}) if _loads(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if not plugins().has('command', cmd_name):
             return None
         command: click.Command = plugins().get('command', cmd_name)
         return command
+
+
+def _loads(name: str) -> bool:
+    try:
+        plugins().get('command', name)
+    except InferenceError as error:  # a plugin's fault must not take the help of the others away
+        warnings.warn(f'the command {name!r} is left out: {error}', stacklevel=2)
+        return False
+    return True
 
 
 @click.group(cls=Commands, context_settings={'help_option_names': ['-h', '--help']})

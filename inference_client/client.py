@@ -90,7 +90,11 @@ class Client:
 
         scheme = url.partition('://')[0].lower()
         transport = plugins().get('transport', scheme)
-        return Model(spec, transport(url, TransportOptions(self._settings.token, self._settings.ca_file)))
+        return Model(spec, transport(url, self._options()))
+
+    def _options(self) -> TransportOptions:
+        settings = self._settings
+        return TransportOptions(settings.token, settings.ca_file, settings.trust_env)
 
     def _spec(self, name: str) -> ModelSpec:
         scheme, separator, rest = name.partition('://')

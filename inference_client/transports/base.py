@@ -17,10 +17,12 @@ class TransportOptions:
     Attributes:
         token: sent as `authorization` with each request, or once with the handshake of a WebSocket.
         ca_file: certificates (PEM) that a secure server is checked against, in place of the system's.
+        trust_env: whether proxies and passwords of the environment (`HTTP_PROXY`, `.netrc`) are used.
     """
 
     token: str | None = field(default=None, repr=False)
     ca_file: str | None = None
+    trust_env: bool = True
 
 
 class Transport(ABC):

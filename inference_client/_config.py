@@ -78,6 +78,8 @@ def _checked_endpoint(endpoint: str | None) -> str | None:
         valid = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
     except (AttributeError, TypeError, ValueError):  # not a str, or a host or port that is none
         valid = False
+    if valid and '@' in parts.netloc:
+        raise ConfigurationError('api_endpoint holds a user name or password: leave it out, and give Client(token=...)')
     if not valid:
         raise ConfigurationError(f'api_endpoint is {endpoint!r}: expected an http(s) URL such as https://host/api/v1')
     return endpoint.rstrip('/')

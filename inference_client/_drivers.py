@@ -27,11 +27,14 @@ def drive(exchange: Exchange, send: Send, window: int) -> Iterator[Document]:
     first = exchange.next_request()
     if first is None:
         return
-    if exchange.last_one or window == 1:
+    if exchange.exhausted or window == 1:
         yield from _in_turn(exchange, send, first)
         return
-    with ThreadPoolExecutor(window, thread_name_prefix='inference-client') as pool:
+    pool = ThreadPoolExecutor(window, thread_name_prefix='inference-client')
+    try:
         yield from _at_once(exchange, send, first, pool)
+    finally:
+        pool.shutdown(wait=False)  # all is answered, unless it was interrupted, which must not wait
 
 
 def _in_turn(exchange: Exchange, send: Send, first: Request) -> Iterator[Document]:

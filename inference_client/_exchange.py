@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from docarray import Document, DocumentArray
@@ -23,11 +23,12 @@ class Exchange:
     """One task call. Not thread-safe: one driver runs it.
 
     Args:
-        documents: pulled one batch ahead of what may be sent, never more.
+        documents: pulled one document ahead of what may be sent, never more.
         endpoint: where the requests go, such as `/encode`.
         parameters: sent with each request.
         batch_size: documents in a request.
         window: requests that may be out at the same time.
+        accept: checks an answered document and gives what the caller gets for it.
     """
 
     def __init__(
@@ -37,14 +38,16 @@ class Exchange:
         parameters: Mapping[str, Any],
         batch_size: int,
         window: int,
+        accept: Callable[[Document], Document] = lambda document: document,
     ) -> None:
         self._documents = iter(documents)
         self._endpoint = endpoint
         self._parameters = parameters
         self._batch_size = batch_size
         self._window = window
+        self._accept = accept
         self._broken: Exception | None = None
-        self._ahead = self._pull()
+        self._ahead = self._pull(1)  # tells whether there is more
         self._sent = 0
         self._order: deque[str] = deque()
         self._out: dict[str, list[Document]] = {}
@@ -52,7 +55,7 @@ class Exchange:
         self._answers: dict[str, list[Document]] = {}
 
     @property
-    def last_one(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether nothing is left to send."""
         return not self._ahead and self._broken is None
 
@@ -68,13 +71,13 @@ class Exchange:
             raise self._broken
         if not self._ahead or len(self._order) >= self._window:
             return None
-        batch = self._ahead
+        batch = self._ahead + self._pull(self._batch_size - 1)
         request = Request(self._endpoint, DocumentArray([_outgoing(d) for d in batch]), self._parameters)
         self._order.append(request.id)
         self._out[request.id] = batch
         self._spans[request.id] = (self._sent, self._sent + len(batch))
         self._sent += len(batch)
-        self._ahead = self._pull()
+        self._ahead = self._pull(1)
         return request
 
     def receive(self, response: Response) -> None:
@@ -82,11 +85,13 @@ class Exchange:
 
         Raises:
             ProtocolError: nobody asked for it, or it has more or fewer documents than were sent.
+            InferenceError: an answered document was not accepted.
         """
         batch = self._out.pop(response.id, None)
         if batch is None:
             raise ProtocolError('an answer came to a request that is not open: the server mixes up requests')
-        self._answers[response.id] = [_incoming(s, r) for s, r in _pairs(batch, response.documents)]
+        pairs = _pairs(batch, response.documents)
+        self._answers[response.id] = [self._accept(_incoming(*pair)) for pair in pairs]
 
     def take(self) -> Iterator[Document]:
         """Answered documents in input order, up to the first that still waits for its answer."""
@@ -104,20 +109,24 @@ class Exchange:
         """Positions (first, one past the last) of a request's documents in the input."""
         return self._spans[request.id]
 
-    def _pull(self) -> list[Document]:
+    def _pull(self, count: int) -> list[Document]:
         batch: list[Document] = []
-        try:
-            batch.extend(islice(self._documents, self._batch_size))
-        except Exception as error:  # noqa: BLE001 - raised by `next_request` in its turn
-            self._broken = error
+        if self._broken is None:
+            try:
+                batch.extend(islice(self._documents, count))
+            except Exception as error:  # noqa: BLE001 - raised by `next_request` in its turn
+                self._broken = error
         return batch
 
 
 def _outgoing(document: Document) -> Document:
     """What is sent: content, never the name of a file of this machine that it was loaded from."""
-    changes: dict[str, Any] = {'uri': None} if document.blob else {}
-    if document.matches:
-        changes['matches'] = [_outgoing(match) for match in document.matches]
+    changes: dict[str, Any] = {}
+    if document.uri and (document.text or document.blob or document.tensor is not None):
+        changes['uri'] = None
+    for name in ('chunks', 'matches'):
+        if getattr(document, name):
+            changes[name] = [_outgoing(inner) for inner in getattr(document, name)]
     return copy_with(document, **changes) if changes else document
 
 
@@ -137,11 +146,11 @@ def _incoming(sent: Document, received: Document) -> Document:
         return received
     if _is_echo(sent, received):
         _restore(sent, received)
-    if sent.matches and received.matches:
-        originals = {match.id: match for match in sent.matches}
-        for match in received.matches:
-            if match.id in originals:
-                _incoming(originals[match.id], match)
+    for name in ('chunks', 'matches'):
+        originals = {inner.id: inner for inner in getattr(sent, name)}
+        for inner in getattr(received, name) if originals else ():
+            if inner.id in originals:
+                _incoming(originals[inner.id], inner)
     return received
 
 
@@ -150,10 +159,9 @@ def _restore(sent: Document, received: Document) -> None:
         received.text = sent.text
     elif sent.tensor is not None:
         received.tensor = sent.tensor
-    elif sent.blob and not sent.uri:
-        received.blob = sent.blob
-    elif sent.uri:  # we loaded what is behind it
-        received.blob = None
+    else:  # what we loaded from a URI goes: the caller gave the URI
+        received.blob = sent.blob if sent.blob and not sent.uri else None
+    if sent.uri:
         received.uri = sent.uri
 
 

@@ -60,9 +60,7 @@ def image_document(value: Any) -> Document:
     if isinstance(value, Image):
         value = value.value
     if isinstance(value, Document):
-        if _present(value.text):
-            raise InputError(f'document {value.id} has text: expected an image')
-        return from_document(value)
+        return image_from_document(value)
     if isinstance(value, os.PathLike):
         value = os.fsdecode(value)
     if isinstance(value, str):
@@ -109,11 +107,20 @@ def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator
         yield convert(value)
 
 
-def documents(value: Document | Iterable[Document]) -> Iterator[Document]:
-    """Copies of the documents in `docs=`, pulled lazily."""
+def image_from_document(document: Any) -> Document:
+    """As `from_document`, of a document that holds an image."""
+    if isinstance(document, Document) and _present(document.text):
+        raise InputError(f'document {document.id} has text: expected an image')
+    return from_document(document)
+
+
+def documents(
+    value: Document | Iterable[Document], convert: Callable[[Any], Document] = from_document
+) -> Iterator[Document]:
+    """Copies of the documents in `docs=`, pulled lazily and checked by `convert`."""
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, (Document, IterableABC)):
         raise InputError(f'docs is a {type(value).__name__}: expected a DocumentArray or an iterable of Document')
-    return each(value, from_document, 'Document objects')
+    return each(value, convert, 'Document objects')
 
 
 def looks_like_image(text: str) -> bool:

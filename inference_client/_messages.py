@@ -22,7 +22,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to the request of the same id: as many documents, in the same order."""
+    """The answer to the request of the same id: as many documents, which may come in another order."""
 
     id: str
     documents: DocumentArray

@@ -10,7 +10,7 @@ from ._directory import find_model
 from ._login import login_in_browser
 from ._plugins import plugins
 from ._spec import ModelSpec
-from .errors import AuthenticationError, ModelNotFoundError
+from .errors import AuthenticationError, ConfigurationError, ModelNotFoundError
 from .transports.base import TransportOptions
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Client:
             AuthenticationError: the directory refused the token, or wants one.
             ConfigurationError: the model has no such endpoint, or nothing is known of the URL's scheme.
         """
+        if name is not None and not isinstance(name, str):
+            raise ConfigurationError(f'the model is a {type(name).__name__}: expected its name or URL as a str')
         spec = self._spec(name or EMBEDDED)
         url = spec.endpoint(protocol)
         with self._lock:

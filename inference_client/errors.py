@@ -61,6 +61,12 @@ class InferenceError(Exception):
         self.completed: DocumentArray | None = None
         self.span: tuple[int, int] | None = None
 
+    def redact(self, secret: str | None) -> None:
+        """Take a secret out of the message, which may quote what a server sent."""
+        if secret and secret in self.message:
+            self.message = self.message.replace(secret, '***')
+            self.args = (self.message, *self.args[1:])
+
     def __str__(self) -> str:
         where = ' on '.join(part for part in (self.task, self.url) if part)
         return f'{where}: {self.message}' if where else self.message

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import reprlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Iterable, Sequence, Union
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 PREFETCH = 4
 TIMEOUT = 120.0  # seconds
+DEEPEST = 32  # protobuf reads messages up to a depth of 100, and a value takes up to three
 
 Docs = Union[Document, Iterable[Document]]
 
@@ -34,7 +37,7 @@ class Model:
 
     - `batch_size`: documents in a request (32).
     - `prefetch`: requests under way at once (4).
-    - `timeout`: seconds for each request (120).
+    - `timeout`: seconds for each request (120); a model in this process is not interrupted.
     - `strict`: raise `UnsupportedTaskError` where a fallback would run (False).
 
     All other keywords travel to the model as parameters. Every task returns a `DocumentArray` in input
@@ -151,6 +154,7 @@ class Model:
     def run(
         self,
         task: str,
+        /,
         *,
         batch_size: int = BATCH_SIZE,
         prefetch: int = PREFETCH,
@@ -174,11 +178,12 @@ class Model:
             chosen = self._supported(asked, strict)
             exchange = self._exchange(chosen, given, batch_size, prefetch)
             for document in drive(exchange, functools.partial(self._send, timeout=timeout), prefetch):
-                done.append(chosen.accept(document))
+                done.append(document)
         except InferenceError as error:
             error.url = error.url or self.url
             error.task = error.task or task
             error.completed = DocumentArray(done)
+            error.redact(self._transport.options.token)
             raise
         return DocumentArray(done)
 
@@ -186,8 +191,8 @@ class Model:
         return self._transport.send(request, timeout)
 
     def _exchange(self, task: Task, call: Call, batch_size: int, prefetch: int) -> Exchange:
-        exchange = Exchange(call.documents, task.endpoint, call.parameters, batch_size, prefetch)
-        if exchange.last_one:
+        exchange = Exchange(call.documents, task.endpoint, call.parameters, batch_size, prefetch, task.accept)
+        if exchange.exhausted:
             raise InputError(f'nothing to {task.name}: the input is empty; give at least one item')
         return exchange
 
@@ -224,21 +229,25 @@ def _check_options(batch_size: int, prefetch: int, timeout: float) -> None:
         raise InputError(f'timeout is {timeout!r}: expected a number of seconds above 0')
 
 
-def _check_parameters(parameters: Any, where: str = '') -> None:
+def _check_parameters(parameters: Any, where: str = '', depth: int = 0) -> None:
     """Parameters travel as `google.protobuf.Struct` or JSON, so they must be plain data."""
     items: Iterable[tuple[Any, Any]]
     if isinstance(parameters, dict):
         items = parameters.items()
     elif isinstance(parameters, list):
-        items = enumerate(parameters)
+        items = ((str(index), value) for index, value in enumerate(parameters))
+    elif isinstance(parameters, float) and not math.isfinite(parameters):
+        raise InputError(f'parameter {where} is {parameters}: expected a finite number')
     elif parameters is None or isinstance(parameters, (str, int, float)):
         return
     else:
         raise InputError(
-            f'parameter {where} is a {type(parameters).__name__}: '
+            f'parameter {where} is {reprlib.repr(parameters)}: '
             'expected a str, number, bool, None, or a list or dict of these'
         )
+    if depth > DEEPEST:
+        raise InputError(f'parameter {where[:40]}... is nested more than {DEEPEST} deep: expected plainer data')
     for key, value in items:
-        if not isinstance(key, (str, int)):
+        if not isinstance(key, str):
             raise InputError(f'parameter {where} has the key {key!r}: expected a str')
-        _check_parameters(value, f'{where}.{key}' if where else str(key))
+        _check_parameters(value, f'{where}.{key}' if where else key, depth + 1)

@@ -55,7 +55,7 @@ def test_input_is_pulled_no_further_than_the_window(batch_size, window):
     exchange = Exchange(source(), '/encode', {}, batch_size, window)
     while exchange.next_request() is not None:
         pass
-    assert len(pulled) == batch_size * (window + 1)
+    assert len(pulled) == batch_size * window + 1
 
 
 @given(st.permutations(range(5)), st.booleans())
@@ -118,6 +118,34 @@ def test_what_came_before_a_bad_input_is_answered(count, batch_size, window, kin
         assert caught.value.span == (count, count + 1)
 
 
+def test_nothing_is_read_after_a_bad_input():
+    def convert(text):
+        if text == 'bad':
+            raise InputError('bad')
+        return Document(text=text)
+
+    done = []
+    with pytest.raises(InputError) as caught:
+        done.extend(drive(Exchange(map(convert, ['1', 'bad', '3', '4']), '/encode', {}, 2, 1), answer, 1))
+    assert caught.value.span == (1, 2)
+
+
+@pytest.mark.parametrize('window', [1, 3])
+def test_an_answer_that_is_not_accepted_tells_which(window):
+    def accept(document):
+        if document.text == '4':
+            raise ProtocolError('not that')
+        return document
+
+    done = []
+    with pytest.raises(ProtocolError) as caught:
+        for document in drive(Exchange(texts(10), '/encode', {}, 2, window, accept), answer, window):
+            done.append(document.text)
+    assert caught.value.span == (4, 6)
+    assert done[:4] == ['0', '1', '2', '3']
+    assert '4' not in done
+
+
 @given(st.integers(0, 30), st.integers(1, 5), st.integers(1, 4))
 def test_the_driver_answers_everything_once(count, batch_size, window):
     results = drive(Exchange(texts(count), '/encode', {}, batch_size, window), answer, window)
@@ -157,3 +185,11 @@ def test_content_of_the_servers_own_stays(new):
     (received,) = exchange.take()
     ((name, value),) = new.items()
     assert np.array_equal(getattr(received, name), value)
+
+
+@pytest.mark.parametrize('content', [{'text': 'a'}, {'blob': b'1'}, {'tensor': np.zeros((2, 2, 3), np.uint8)}])
+def test_no_uri_goes_out_beside_content(content):
+    document = Document(uri='/home/me/a.png', chunks=[Document(uri='/home/me/b.png', **content)], **content)
+    sent, (received,) = echo(document)
+    assert (sent[0].uri, sent[0].chunks[0].uri) == ('', '')
+    assert (received.uri, received.chunks[0].uri) == ('/home/me/a.png', '/home/me/b.png')

@@ -33,6 +33,8 @@ from inference_client import (
 )
 from inference_client._plugins import plugins
 from inference_client._spec import ModelSpec
+from inference_client._wire.arrays import write_array
+from inference_client._wire.jina_pb2 import DataRequestProto
 from inference_client.model import Model
 from inference_client.transports.base import TransportOptions
 
@@ -317,6 +319,37 @@ def test_grpc_statuses(connect):
             connect(url).encode(text='hi')
 
 
+def test_a_token_that_a_server_echoes_is_not_shown(connect):
+    def echo(data):
+        return 500, f'you sent {TOKEN}'.encode()
+
+    with http_peer(echo) as (url, _), pytest.raises(ServerError, match=r'you sent \*\*\*') as caught:
+        connect(url, token=TOKEN).encode(text='hi')
+    assert TOKEN not in repr(caught.value)
+
+
+@pytest.mark.parametrize('url', ['grpc://me:word@host', 'http://me:word@host', 'ws://me@host'])
+def test_credentials_in_a_url_are_refused_unseen(url, connect):
+    with pytest.raises(ConfigurationError, match='user name or password') as caught:
+        connect(url)
+    assert 'me' not in str(caught.value).replace('name', '')
+
+
+def test_a_parameter_may_be_called_task(plain):
+    assert plain.encode(text='hi', task='x')[0].tags['seen'] == {'task': 'x'}
+
+
+def test_embeddings_are_float32_on_every_wire(connect):
+    def doubles(data):
+        message = DataRequestProto.FromString(data)
+        for document in message.data.docs.docs:
+            write_array(document.embedding, np.array([0.5, 1.0]))
+        return message.SerializeToString()
+
+    with grpc_peer(doubles) as (url, _):
+        assert connect(url).encode(text='hi')[0].embedding.dtype == np.float32
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -429,6 +462,10 @@ def test_blip2_does_not_fall_back(server, photo, name):
         assert model.caption(image=photo)[0].tags['response']
 
 
+CYCLE = []
+CYCLE.append(CYCLE)
+
+
 def test_wrong_arguments_send_nothing(photo):
     with http_peer() as (url, seen), Client() as client:
         model = client.get_model(url)
@@ -442,6 +479,10 @@ def test_wrong_arguments_send_nothing(photo):
             ('caption', {'image': 'missing.jpg'}),
             ('vqa', {'image': photo, 'question': 'Question: what?'}),
             ('encode', {'text': 'a', 'parameter': object()}),
+            ('encode', {'text': 'a', 'parameter': CYCLE}),
+            ('encode', {'text': 'a', 'parameter': {1: 'a'}}),
+            ('encode', {'text': 'a', 'parameter': float('nan')}),
+            ('caption', {'docs': [Document(text='a')]}),
             ('encode', {'text': 'a', 'batch_size': 0}),
             ('encode', {'text': 'a', 'timeout': -1}),
         ]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 
 from .._plugins import missing_extra, plugins
+from ..errors import InferenceError, ServerError
 from .base import Engine
 
 _loaded: dict[str, Engine] = {}
-_lock = threading.Lock()
+_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # one a name: an engine may use another
 
 
 def engine_class(name: str) -> type[Engine]:
@@ -18,11 +20,29 @@ def engine_class(name: str) -> type[Engine]:
 
 
 def load_engine(name: str) -> Engine:
-    """The engine of this name; loading may take seconds, the next calls nothing."""
-    with _lock:
+    """The engine of this name; loading may take seconds, the next calls nothing.
+
+    Raises:
+        PluginError: no engine has this name, or it is broken.
+        MissingExtraError: it needs an optional dependency.
+        ServerError: it could not be loaded.
+    """
+    engine = _loaded.get(name)
+    if engine is not None:
+        return engine
+    with _locks[name]:
         if name not in _loaded:
-            try:
-                _loaded[name] = engine_class(name)()
-            except ImportError as error:
-                raise missing_extra(f'the engine {name!r}', error) from error
+            _loaded[name] = _load(name)
         return _loaded[name]
+
+
+def _load(name: str) -> Engine:
+    try:
+        return engine_class(name)()
+    except InferenceError:
+        raise
+    except ImportError as error:
+        raise missing_extra(f'the engine {name!r}', error) from error
+    except Exception as error:  # the constructor is somebody's code
+        kind = type(error).__name__
+        raise ServerError(f'the engine {name!r} could not be loaded: {kind}: {error}', kind) from error

@@ -76,6 +76,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:
+    os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')  # else Ctrl-C, which reaches all processes, shows what each lost
     os.environ.setdefault('JINA_LOG_LEVEL', 'ERROR')
     os.environ.setdefault('JINA_HIDE_SURVEY', '1')
     os.environ.setdefault('JINA_OPTOUT_TELEMETRY', '1')
@@ -83,8 +84,10 @@ def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:
         from jina import Flow
 
         from .executor import executor_class
+        from .pickles import refuse_pickles
     except ImportError as error:
         raise missing_extra('the server', error) from error
+    refuse_pickles()
     flow = Flow(
         protocol=[PROTOCOLS[scheme] for scheme in ports],
         port=list(ports.values()),

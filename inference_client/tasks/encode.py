@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._inputs import IMAGE_FORMS, documents, each, image_document, text_document
+from ..errors import ProtocolError
 from .base import Call, Task, not_answered, one_of
 
 if TYPE_CHECKING:
@@ -27,4 +30,8 @@ class EncodeTask(Task):
     def accept(self, document: Document) -> Document:
         if document.embedding is None:
             raise not_answered('embedding')
+        try:
+            document.embedding = np.asarray(document.embedding, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f'the embedding is no array of numbers: {error}') from error
         return document

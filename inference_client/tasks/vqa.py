@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
-from .._inputs import IMAGE_FORMS, checked_text, documents, each, image_document
+from .._inputs import IMAGE_FORMS, checked_text, documents, each, image_document, image_from_document
 from ..errors import InputError
 from .base import Call, Task, accept_response, one_of, without_response
 
@@ -26,7 +26,7 @@ class VqaTask(Task):
         if one_of(image=image, docs=docs) == 'docs':
             if question is not None:
                 raise InputError("question= goes with image=: documents in docs= bring theirs in tags['prompt']")
-            return Call(_with_prompt(without_response(documents(docs))), parameters)
+            return Call(_with_prompt(without_response(documents(docs, image_from_document))), parameters)
         if question is None:
             raise InputError('question= is missing: ask something about the image')
         images = each(image, image_document, IMAGE_FORMS)

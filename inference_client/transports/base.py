@@ -64,6 +64,8 @@ def split_url(url: str) -> SplitResult:
         valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
+    if valid and '@' in parts.netloc:
+        raise ConfigurationError('the URL holds a user name or password: leave it out, and give Client(token=...)')
     if not valid:
         raise ConfigurationError(f'{url!r} is not the URL of a server: expected scheme://host:port')
     return parts

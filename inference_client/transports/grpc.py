@@ -62,18 +62,19 @@ class GrpcTransport(Transport):
             return self._call
 
     def _open(self) -> grpc.Channel:
+        options = [*CHANNEL_OPTIONS, ('grpc.enable_http_proxy', int(self.options.trust_env))]
         if not self._secure:
-            return grpc.insecure_channel(self._target, CHANNEL_OPTIONS)
+            return grpc.insecure_channel(self._target, options)
         certificates = trusted(self.options.ca_file)
         roots = Path(certificates).read_bytes() if certificates else None
-        return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(roots), CHANNEL_OPTIONS)
+        return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(roots), options)
 
 
 def _translated(error: Any, timeout: float) -> InferenceError:
     code, details = error.code(), error.details() or 'no reason given'
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return no_answer(timeout)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):  # the latter: closed meanwhile
         return unreachable(details)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f'the server has no Jina gRPC service ({details}); check the address')

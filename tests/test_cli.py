@@ -1,0 +1,526 @@
+"""The command line, in processes of its own: what it prints, how it ends, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from directory import TOKEN, model_directory
+from isolated import output_of, write_distribution
+from peers import embed_json, http_peer
+
+from inference_client import __version__, _builtins
+
+COMMANDS = sorted(_builtins.inference_client_commands())
+MODULE = [sys.executable, '-m', 'inference_client']
+TIMEOUT = 60
+CLOSED = 'http://127.0.0.1:1'  # nobody listens there
+
+
+def run(*arguments, stdin=None, python=sys.executable, paths=(), **environment):
+    variables = {**os.environ, **environment, 'PYTHONIOENCODING': 'utf-8'}
+    if paths:
+        variables['PYTHONPATH'] = os.pathsep.join([*map(str, paths), *filter(None, [variables.get('PYTHONPATH')])])
+    return subprocess.run(
+        [python, '-m', 'inference_client', *map(str, arguments)],
+        env=variables,
+        input=stdin or '',
+        capture_output=True,
+        encoding='utf-8',
+        timeout=TIMEOUT,
+        start_new_session=True,  # no terminal: a prompt reads standard input
+    )
+
+
+@pytest.fixture(scope='session')
+def cli():
+    """Runs a command line that needs no model of this process."""
+    pytest.importorskip('click')
+    return run
+
+
+@pytest.fixture(scope='session')
+def embedded(cli):
+    """Runs a command line that may use the embedded model."""
+    pytest.importorskip('onnxruntime')
+    return cli
+
+
+def rows(done):
+    """The JSON lines of a command that ended well and said nothing besides."""
+    assert (done.returncode, done.stderr) == (0, '')
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def the_error(done, code=1):
+    """The one line on standard error."""
+    assert done.returncode == code
+    assert done.stdout == ''
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('Error: ')
+    return line
+
+
+def second_photo(photo):
+    return photo.replace('chelsea.png', 'rocket.jpg')
+
+
+# -- the four tasks
+
+
+def test_encode(embedded, photo, tmp_path):
+    picture = tmp_path / 'a picture'  # no file name of an image
+    picture.write_bytes(Path(photo).read_bytes())
+    answered = rows(
+        embedded('encode', 'hello wörld', photo, '-', '--text', photo, '--image', picture, stdin='one\ntwo\n')
+    )
+    assert [row['input'] for row in answered] == ['hello wörld', photo, 'one', 'two', photo, str(picture)]
+    vectors = np.array([row['embedding'] for row in answered])
+    assert vectors.shape == (6, 384)
+    np.testing.assert_allclose(vectors[1], vectors[5], atol=1e-6)  # the same picture
+    assert not np.allclose(vectors[1], vectors[4])  # the text that its path is
+
+
+def test_encode_to_files(embedded, photo, tmp_path):
+    inputs = ['encode', 'hello', photo]
+    answered = rows(embedded(*inputs))
+    for name in ('x.npy', 'x.jsonl'):
+        done = embedded(*inputs, '--output', tmp_path / name)
+        assert (done.returncode, done.stdout) == (0, '')
+    array = np.load(tmp_path / 'x.npy')
+    assert (array.shape, array.dtype) == ((2, 384), np.float32)
+    lines = [json.loads(line) for line in (tmp_path / 'x.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert [row['input'] for row in lines] == ['hello', photo]
+    for others in (array, [row['embedding'] for row in lines]):
+        np.testing.assert_allclose(others, [row['embedding'] for row in answered], atol=1e-6)
+
+
+def test_rank(embedded, photo):
+    answered = rows(embedded('rank', photo, 'a rocket', 'a photo of a cat', second_photo(photo)))
+    assert answered[0]['input'] == 'a photo of a cat'
+    assert {row['input'] for row in answered[1:]} == {'a rocket', second_photo(photo)}
+    cosines = [row['clip_score_cosine'] for row in answered]
+    assert cosines == sorted(cosines, reverse=True)
+    assert sum(row['clip_score'] for row in answered) == pytest.approx(1, abs=1e-5)
+
+
+def test_caption(embedded, photo):
+    answered = rows(embedded('caption', photo, second_photo(photo)))
+    assert [row['input'] for row in answered] == [photo, second_photo(photo)]
+    assert all(row['response'].startswith('a photo') for row in answered)
+
+
+def test_vqa(embedded, photo, tmp_path):
+    file = tmp_path / 'answers.jsonl'
+    assert rows(embedded('vqa', 'Is it a cat or a dog?', photo, '--output', file)) == []
+    (row,) = map(json.loads, file.read_text(encoding='utf-8').splitlines())
+    assert row['input'] == photo
+    assert row['question'] == 'Question: Is it a cat or a dog? Answer:'
+    assert 'cat' in row['response']
+
+
+@pytest.mark.parametrize('scheme', ['grpc', 'http', 'ws'])
+def test_the_model_behind_a_url(cli, server, scheme, photo):
+    answered = rows(cli('rank', photo, 'a rocket', 'a photo of a cat', '--model', server[scheme]))
+    assert [row['input'] for row in answered] == ['a photo of a cat', 'a rocket']
+
+
+# -- a model by name
+
+
+@contextlib.contextmanager
+def named_model(answer=embed_json, **described):
+    """A directory that knows the model `small` at an HTTP peer; gives both, and what the peer was sent."""
+    bodies = []
+
+    def keep(data):
+        bodies.append(orjson.loads(data))
+        return answer(data)
+
+    with http_peer(keep) as (url, seen), model_directory() as directory:
+        directory.models['small'] = {'endpoints': {'http': url}, **described}
+        yield directory, seen, bodies
+
+
+def test_the_model_behind_a_name(cli):
+    with named_model(tasks=['encode'], status='Serving') as (directory, seen, bodies):
+        options = ['--api-endpoint', directory.url]
+        answered = rows(
+            cli(
+                *('encode', 'a', 'b', 'c', '--model', 'small', '--protocol', 'http', '--batch-size', '2', *options),
+                *('--parameter', 'number=1.5', '--parameter', 'flag=true', '--parameter', 'words=a=b'),
+                JINA_AUTH_TOKEN=TOKEN,
+            )
+        )
+        assert answered == [{'input': text, 'embedding': [1.0, 1.0]} for text in 'abc']
+        assert [len(body['data']) for body in bodies] == [2, 1]
+        assert all(body['parameters'] == {'number': 1.5, 'flag': True, 'words': 'a=b'} for body in bodies)
+        assert set(seen) == {TOKEN}
+        (shown,) = rows(cli('models', 'small', JINA_AUTH_TOKEN=TOKEN, INFERENCE_API_ENDPOINT=directory.url))
+        assert shown['name'] == 'small'
+        assert shown['tasks'] == ['encode']
+        assert shown['status'] == 'Serving'
+        assert list(shown['endpoints']) == ['http']
+        error = the_error(cli('models', 'other', *options, JINA_AUTH_TOKEN=TOKEN))
+        assert 'other' in error
+
+
+def test_the_fallback_is_one_line_of_warning(cli, photo):
+    with named_model(tasks=['encode']) as (directory, *_):
+        options = ['--model', 'small', '--api-endpoint', directory.url]
+        done = cli('caption', photo, *options, JINA_AUTH_TOKEN=TOKEN)
+        assert done.returncode == 0
+        assert json.loads(done.stdout) == {'input': photo, 'embedding': [1.0, 1.0]}
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Warning: model 'small' cannot caption, so it runs encode")
+        error = the_error(cli('caption', photo, '--strict', *options, JINA_AUTH_TOKEN=TOKEN))
+        assert 'cannot caption' in error
+
+
+# -- the token
+
+
+def test_a_refused_token_is_not_shown(cli):
+    wrong = 'n0t-the-right-T0ken'
+    with model_directory() as directory:  # which puts the token into its answer
+        done = cli('models', 'small', '--api-endpoint', directory.url, JINA_AUTH_TOKEN=wrong)
+        assert directory.asked[0].authorization == wrong
+    assert 'token' in the_error(done)
+    assert wrong not in done.stderr
+
+
+def leaks():
+    """Processes that have the token in their environment or arguments."""
+    found = []
+    for folder in Path('/proc').glob('[0-9]*'):
+        for file in (folder / 'environ', folder / 'cmdline'):
+            with contextlib.suppress(OSError):
+                if TOKEN.encode() in file.read_bytes():
+                    found.append(file)
+    return found
+
+
+def test_the_token_from_standard_input(cli):
+    found = []
+
+    def answer(data):
+        found.extend(leaks())
+        return embed_json(data)
+
+    with named_model(answer) as (directory, seen, _):
+        options = ['--model', 'small', '--api-endpoint', directory.url]
+        done = cli('encode', '-', '--token', *options, stdin=f'{TOKEN}\na text\n')
+    assert done.returncode == 0
+    assert json.loads(done.stdout)['input'] == 'a text'
+    assert seen == [TOKEN]
+    assert found == []
+    assert TOKEN not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec('pty') is None, reason='needs pseudo-terminals')
+def test_the_token_from_a_prompt(cli):
+    import pty
+
+    with named_model() as (directory, seen, _):
+        here, there = pty.openpty()
+        process = subprocess.Popen(
+            [*MODULE, 'encode', 'a text', '--token', '--model', 'small', '--api-endpoint', directory.url],
+            stdin=there,
+            stdout=subprocess.PIPE,
+            stderr=there,
+            start_new_session=True,
+        )
+        os.close(there)
+        shown = b''
+        with process, os.fdopen(here, 'r+b', 0) as terminal:
+            killer = threading.Timer(TIMEOUT, process.kill)
+            killer.start()
+            while b'Token' not in shown:
+                shown += terminal.read(1000)
+            terminal.write(f'{TOKEN}\n'.encode())
+            with contextlib.suppress(OSError):  # EIO is its end of file
+                while True:
+                    more = terminal.read(1000)
+                    if not more:
+                        break
+                    shown += more
+            out = process.stdout.read()
+            assert process.wait(TIMEOUT) == 0
+            killer.cancel()
+    assert json.loads(out)['embedding'] == [1.0, 1.0]
+    assert seen == [TOKEN]
+    assert TOKEN.encode() not in shown + out
+
+
+# -- what there is
+
+
+def test_the_models_of_this_process(embedded):
+    (shown,) = rows(embedded('models'))
+    assert shown['name'] == 'local://embedded'
+    assert shown['tasks'] == ['caption', 'encode', 'rank', 'vqa']
+
+
+def test_version(cli):
+    done = cli('version')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.split() == ['inference-client', f'{__version__},', 'Python', sys.version.split()[0]]
+
+
+def test_help_lists_every_command(cli):
+    done = cli('--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    listed = re.findall(r'^  ([\w-]+)  ', done.stdout.partition('Commands:')[2], re.MULTILINE)
+    assert listed == COMMANDS
+    assert 'Example: inference-client ' in done.stdout
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_shows_an_example(cli, command):
+    done = cli(command, '--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert f'Example: inference-client {command}' in done.stdout
+
+
+PLUGIN = """
+    import click
+    from inference_client import hookimpl
+
+    @click.command()
+    def greet():
+        'Say hello.'
+        click.echo('hello')
+
+    @hookimpl
+    def inference_client_commands():
+        return COMMANDS
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Distributions: a good one, one that does not import, and one with a command that does not."""
+    for name, body in {
+        'good': PLUGIN.replace('COMMANDS', "{'greet': greet}"),
+        'broken': "raise RuntimeError('it is broken')",
+        'missing': PLUGIN.replace('COMMANDS', "{'lost': 'no_such_module:lost'}"),
+    }.items():
+        write_distribution(tmp_path, f'{name}-plugin', {name: f'{name}_plugin'}, **{f'{name}_plugin': body})
+    return tmp_path
+
+
+def test_plugins(cli, site):
+    done = cli('plugins', paths=[site])
+    assert done.returncode == 0
+    listed = [line.split()[:3] for line in done.stdout.splitlines()]
+    assert ['command', 'greet', 'good-plugin'] in listed
+    assert ['task', 'encode', 'inference-client'] in listed
+    assert ['transport', 'grpcs', 'inference-client'] in listed
+    assert ['engine', 'embedded', 'inference-client'] in listed
+    (failed,) = (line for line in done.stdout.splitlines() if line.startswith('failed'))
+    (warning,) = done.stderr.splitlines()
+    assert warning.startswith('Warning: ')
+    for line in (failed, warning):
+        assert 'broken-plugin' in line
+        assert 'it is broken' in line
+
+
+def test_a_plugins_command(cli, site):
+    done = cli('greet', paths=[site])
+    assert (done.returncode, done.stdout) == (0, 'hello\n')
+
+
+def test_a_broken_command_does_not_hide_the_others(cli, site):
+    done = cli('--help', paths=[site])
+    assert done.returncode == 0
+    for command in (*COMMANDS, 'greet'):
+        assert f'\n  {command} ' in done.stdout
+    assert 'no_such_module' in done.stderr
+    done = cli('lost', paths=[site])
+    assert done.returncode == 1
+    assert 'missing-plugin' in done.stderr.splitlines()[-1]
+
+
+# -- demo and serve
+
+
+def test_the_demo_in_this_process(embedded):
+    done = embedded('demo', COLUMNS='120')
+    assert (done.returncode, done.stderr) == (0, '')
+    for shown in ('local://embedded', 'encode', 'rank', 'caption', 'vqa', 'chelsea.png', 'a photo of', 'ms'):
+        assert shown in done.stdout
+
+
+def test_the_demo_over_every_transport(server_python):
+    done = run('demo', '--transport', 'all', python=server_python, COLUMNS='120')
+    assert (done.returncode, done.stderr) == (0, '')
+    for scheme in ('local', 'grpc', 'http', 'ws'):
+        assert f'Embedded model on {scheme}://' in done.stdout
+    assert done.stdout.count('a photo of an Egyptian Mau') == 4
+
+
+def test_serving_without_jina_says_what_to_install(cli):
+    code = """
+        import sys
+        sys.modules['jina'] = None
+        sys.argv[1:] = ['serve', '--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
+        from inference_client.__main__ import main
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code == 1
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', 'import textwrap; exec(textwrap.dedent(' + repr(code) + '))'],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Error: the server needs jina, which is not installed: pip install 'inference-client[server]'\n"
+    )
+
+
+def test_without_click_it_says_what_to_install():
+    said = output_of("""
+        import sys
+        sys.modules['click'] = None
+        from inference_client.__main__ import main
+        try:
+            main()
+        except SystemExit as end:
+            print(end.code)
+    """)
+    assert said == ("Error: the command line needs click, which is not installed: pip install 'inference-client[cli]'")
+
+
+# -- failures
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['encode', 'missing.jpg'], 'missing.jpg'),
+        (['encode', ''], 'empty'),
+        (['encode', '-'], 'empty'),
+        (['encode', 'a', '--model', CLOSED], 'cannot be reached'),
+        (['encode', 'a', '--model', 'nope://host'], 'unknown URL scheme'),
+        (['encode', 'a', '--model', 'nope'], "no model 'nope'"),
+        (['encode', 'a', '--ca-file', 'missing.pem'], 'missing.pem'),
+        (['models', 'a', '--api-endpoint', 'nonsense'], 'nonsense'),
+        (['serve', '--model', 'nope'], "unknown engine 'nope'"),
+    ],
+)
+def test_a_failure_is_one_line_and_exit_code_1(cli, arguments, words):
+    assert words in the_error(cli(*arguments))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['nope'], "No such command 'nope'"),
+        (['--nope'], 'No such option'),
+        (['encode'], 'nothing to encode'),
+        (['rank', 'a'], 'CANDIDATES'),
+        (['caption'], 'IMAGES'),
+        (['vqa', 'what?'], 'IMAGES'),
+        (['serve', '--http-port', '70000'], '70000'),
+        (['demo', '--transport', 'nope'], 'nope'),
+        (['encode', 'a', '--batch-size', '0'], '--batch-size'),
+        *(
+            (['encode', 'a', '--model', CLOSED, '--parameter', bad], '--parameter')
+            for bad in ('x', '=x', 'docs=1', 'text=1', 'timeout=1', 'prefetch=1', 'task=1', 'self=1')
+        ),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(cli, arguments, words):
+    done = cli(*arguments)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith('Usage: inference-client')
+    assert words in done.stderr.splitlines()[-1]
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_message_of_many_lines_becomes_one(cli):
+    status = {'code': 1, 'description': "ValueError('one\ntwo')", 'exception': {'name': 'ValueError', 'args': ['a\nb']}}
+    with http_peer(lambda data: (200, orjson.dumps({'header': {'status': status}, 'data': []}))) as (url, _):
+        assert 'ValueError' in the_error(cli('encode', 'a', '--model', url))
+
+
+def test_a_traceback_only_with_debug(cli):
+    failing = ['encode', '--model', CLOSED]
+    done = cli('--debug', *failing, 'a')
+    assert done.returncode == 1
+    assert done.stderr.startswith('Traceback')
+    assert 'ConnectionFailedError' in done.stderr
+    the_error(cli(*failing, '--', 'a', '--debug'))  # there it is a text
+
+
+@pytest.mark.parametrize('name', ['x.npy', 'x.jsonl'])
+def test_an_output_that_cannot_be_written(cli, tmp_path, name):
+    file = tmp_path / 'no-such-folder' / name
+    with http_peer() as (url, _):
+        error = the_error(cli('encode', 'a', '--model', url, '--output', file))
+    assert str(file) in error
+    assert 'unexpected' not in error
+
+
+@contextlib.contextmanager
+def started(*arguments, **options):
+    with subprocess.Popen([*MODULE, *arguments], stderr=subprocess.PIPE, **options) as process:
+        killer = threading.Timer(TIMEOUT, process.kill)
+        killer.start()
+        try:
+            yield process
+        finally:
+            killer.cancel()
+            process.kill()
+
+
+def test_a_reader_that_goes_away(cli):
+    texts = ['a' * 1000] * 300  # more than a pipe holds
+    with http_peer() as (url, _), started('encode', *texts, '--model', url, stdout=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())['embedding'] == [1.0, 1.0]
+        process.stdout.close()
+        assert process.stderr.read() == b''
+
+
+@pytest.mark.parametrize('command', ['version', 'plugins'])
+def test_a_reader_that_was_never_there(cli, command):
+    read, write = os.pipe()
+    os.close(read)
+    with started(command, stdout=write) as process:
+        os.close(write)
+        assert process.stderr.read() == b''
+
+
+def test_an_interruption(cli):
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(data):
+        asked.set()
+        release.wait(TIMEOUT)
+        return embed_json(data)
+
+    with http_peer(answer) as (url, _):
+        try:
+            with started('encode', 'a', '--model', url, stdout=subprocess.PIPE) as process:
+                assert asked.wait(TIMEOUT)
+                process.send_signal(signal.SIGINT)
+                assert process.stdout.read() == b''
+                assert process.stderr.read().strip() == b'Aborted.'
+                assert process.wait(TIMEOUT) == 1
+        finally:
+            release.set()

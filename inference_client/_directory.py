@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import requests
-from urllib3.exceptions import ReadTimeoutError
 
 from ._config import Settings, trusted
+from ._http import Deadline, Session
 from ._spec import ModelSpec
 from ._wire.status import http_failure
 from .errors import (
@@ -23,7 +23,7 @@ from .errors import (
     RequestTimeoutError,
 )
 
-TIMEOUT = (5.0, 30.0)  # seconds: to connect, and for each read
+TIMEOUT = (5.0, 30.0)  # seconds: to connect, and for each read; their sum is for all of it
 
 
 def find_model(name: str, settings: Settings) -> ModelSpec:
@@ -45,9 +45,7 @@ def find_model(name: str, settings: Settings) -> ModelSpec:
 
 def _get(url: str, name: str, settings: Settings) -> Any:
     headers = {'Authorization': settings.token} if settings.token else {}
-    with requests.Session() as session:
-        session.trust_env = settings.trust_env
-        session.auth = _no_netrc
+    with Session(settings.trust_env) as session, Deadline(sum(TIMEOUT)) as deadline:
         try:
             answer = session.get(
                 url,
@@ -58,11 +56,13 @@ def _get(url: str, name: str, settings: Settings) -> Any:
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
-            if _timed_out(error):
+            if deadline.passed(error):
                 raise RequestTimeoutError('the model directory did not answer in time: try again') from error
             raise ConnectionFailedError(
                 f'the model directory cannot be reached ({type(error).__name__}): check api_endpoint='
             ) from error
+    if deadline.over:  # the body may be a part only
+        raise RequestTimeoutError('the model directory did not answer in time: try again')
     if answer.status_code == 200:
         return _json(answer)
     if answer.status_code == 404:
@@ -70,17 +70,6 @@ def _get(url: str, name: str, settings: Settings) -> Any:
     if answer.status_code in (401, 403) and not settings.token:
         raise AuthenticationError('the model directory wants a token: give Client(token=...) or set JINA_AUTH_TOKEN')
     raise http_failure(answer.status_code, '')
-
-
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Given as `auth`, keeps requests from putting a password of `.netrc` in place of the token."""
-    return request
-
-
-def _timed_out(error: Exception) -> bool:
-    """Whether it took too long; while a body is read, requests raises a `ConnectionError` for that."""
-    reason = error.args[0] if error.args else None
-    return isinstance(error, requests.Timeout) or isinstance(reason, ReadTimeoutError)
 
 
 def _json(answer: requests.Response) -> Any:

@@ -8,10 +8,14 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
+
+from ._http import Deadline, Session
 from .errors import InputError
 
 MAX_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds; the second is for each read
+TOTAL_TIMEOUT = 60.0  # seconds, for an image with all its redirects
 
 
 def load(source: str) -> bytes:
@@ -71,22 +75,30 @@ def _from_data_uri(source: str) -> bytes:
 
 
 def _from_url(source: str) -> bytes:
-    import requests
-
     name = shorten(source)
+    with Deadline(TOTAL_TIMEOUT) as deadline:
+        try:
+            data = _download(source, name)
+        except InputError:
+            raise
+        except (requests.RequestException, OSError, ValueError) as error:
+            if not deadline.over:
+                reason = type(error).__name__  # its text may hold credentials and the query, hence from None too
+                raise InputError(f'{name} cannot be fetched ({reason}): check the address') from None
+    if deadline.over:
+        raise InputError(f'{name} did not arrive within {TOTAL_TIMEOUT:g} s: fetch it and give its bytes')
+    return data
+
+
+def _download(source: str, name: str) -> bytes:
     chunks, size = [], 0
-    try:
-        with requests.get(source, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as answer:
-            if answer.status_code != 200:
-                raise InputError(f'{name} answered {answer.status_code} {answer.reason}: expected an image')
-            for chunk in answer.iter_content(1 << 16):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise InputError(f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down')
-    except InputError:
-        raise
-    except (requests.RequestException, ValueError) as error:
-        reason = type(error).__name__  # its text may hold credentials and the query, hence from None too
-        raise InputError(f'{name} cannot be fetched ({reason}): check the address') from None
+    limits = (CONNECT_TIMEOUT, READ_TIMEOUT)
+    with Session() as session, session.get(source, stream=True, timeout=limits) as answer:
+        if answer.status_code != 200:
+            raise InputError(f'{name} answered {answer.status_code} {answer.reason}: expected an image')
+        for chunk in answer.iter_content(1 << 16):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise InputError(f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down')
     return b''.join(chunks)

@@ -23,6 +23,10 @@ MAX_PIXELS = 80_000_000
 
 CHANNELS = (1, 3, 4)
 
+FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'ICO', 'JPEG2000', 'AVIF', 'HEIF')
+"""Kinds of files that are taken, where Pillow or a plugin of it reads them: JPEG includes MPO. Pillow knows more,
+but some of these start programs (EPS runs Ghostscript) and most are readers that hardly anyone has tested."""
+
 
 def check_encoded(data: bytes, source: str) -> None:
     """Raise `InputError` unless data starts as an image and has its end; pixels are not decoded."""
@@ -85,9 +89,15 @@ def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _open(data: bytes, source: str) -> Image.Image:
     with _one_error(source):
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_formats())
     _check_size(*image.size, source)
     return image
+
+
+def _formats() -> list[str]:
+    """Those of `FORMATS` that can be read here; any other name is a `KeyError` to Pillow."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 @contextmanager
@@ -98,7 +108,10 @@ def _one_error(source: str) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f'{source} is not an image: expected an encoded image such as JPEG or PNG') from error
+        kinds = ', '.join(_formats())
+        raise InputError(
+            f'{source} is not an image: expected an encoded image such as JPEG or PNG; those taken are {kinds}'
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down') from error
     except Exception as error:

@@ -23,7 +23,7 @@ from .errors import InputError
 
 IMAGE_FORMS = (
     'a path, an http(s) URL, a data URI, bytes, a binary file, a PIL image, '
-    'a uint8 array of shape (height, width, channels), or a Document'
+    'a uint8 array or tensor of shape (height, width, channels), or a Document'
 )
 
 # Those of image/* types. A list of our own, for what `mimetypes` knows differs from machine to machine.

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """One batch for one endpoint of a model, such as `/encode`."""
+    """One batch for one endpoint of a model.
+
+    Attributes:
+        endpoint: the task's, such as `/encode`.
+        documents: with text, an encoded image in `.blob` or pixels in `.tensor`.
+        parameters: strings, finite numbers, booleans, None, and lists and dicts of these.
+        id: what the response must carry.
+    """
 
     endpoint: str
     documents: DocumentArray

@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib
 import re
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -190,6 +191,9 @@ def plugins() -> Plugins:
 def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraError:
     """The error for an import that failed: which extra to install, where it is one of ours."""
     module = (error.name or '').partition('.')[0]
+    if module == 'jina' and sys.version_info >= (3, 12):
+        running = '.'.join(map(str, sys.version_info[:2]))
+        return PluginError(f'{what} needs Python 3.8 to 3.11, because jina does: this is {running}')
     if module in EXTRAS:
         command = f"pip install 'inference-client[{EXTRAS[module]}]'"
         return MissingExtraError(f'{what} needs {module}, which is not installed: {command}')

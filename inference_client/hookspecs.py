@@ -1,7 +1,26 @@
 """The hooks of plugins.
 
 A plugin is a module or object with any of these functions, marked with `inference_client.hookimpl`, and
-announced by its distribution as an entry point of the group `inference_client`. Each hook is called at most
+announced by its distribution as an entry point of the group `inference_client`:
+
+    [project.entry-points.inference_client]
+    shout = "shout_plugin"
+
+where `shout_plugin.py` holds, say:
+
+    from inference_client import Call, Task, hookimpl
+
+    class ShoutTask(Task):
+        name = 'shout'
+
+        def prepare(self, *, text, **parameters):
+            return Call([Document(text=text)], parameters)
+
+    @hookimpl
+    def inference_client_tasks():
+        return {'shout': ShoutTask}
+
+Then `model.shout(text='hi')` sends a document to the endpoint `/shout`. Each hook is called at most
 once a process, when a name is looked up that is not built in, or when what is installed is listed. Each
 returns a mapping from names to classes, or to import strings `'module:Class'` for what should be imported
 only when it is asked for.

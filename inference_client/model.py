@@ -14,7 +14,7 @@ from docarray import Document, DocumentArray
 from ._drivers import drive
 from ._exchange import Exchange
 from ._plugins import plugins
-from .errors import InferenceError, InputError, TaskFallbackWarning, UnsupportedTaskError
+from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError
 
 if TYPE_CHECKING:
     from ._messages import Request, Response
@@ -88,8 +88,8 @@ class Model:
 
         Args:
             text: a text, or an iterable of texts.
-            image: a path, http(s) URL, data URI, bytes, binary file, PIL image or uint8 array (HWC or CHW),
-                or an iterable of these.
+            image: a path, http(s) URL, data URI, bytes, binary file, PIL image, or uint8 array or tensor (HWC or
+                CHW), or an iterable of these.
             docs: documents with text, uri, blob or tensor, mixed as you like.
             options: see the class.
 
@@ -112,7 +112,7 @@ class Model:
 
         Returns:
             A document for each reference, its `.matches` best first, with `scores['clip_score']` (softmax
-            over the candidates) and `scores['clip_score_cosine']` (cosine, from -1 to 1).
+            over the candidates, of 100 times the cosine) and `scores['clip_score_cosine']` (from -1 to 1).
         """
         return self.run('rank', reference=reference, candidates=candidates, docs=docs, **options)
 
@@ -188,7 +188,12 @@ class Model:
         return DocumentArray(done)
 
     def _send(self, request: Request, timeout: float) -> Response:
-        return self._transport.send(request, timeout)
+        try:
+            return self._transport.send(request, timeout)
+        except InferenceError:
+            raise
+        except Exception as error:  # a transport may be somebody's code
+            raise TransportError(f'the transport raised {type(error).__name__}: {error}') from error
 
     def _exchange(self, task: Task, call: Call, batch_size: int, prefetch: int) -> Exchange:
         exchange = Exchange(call.documents, task.endpoint, call.parameters, batch_size, prefetch, task.accept)

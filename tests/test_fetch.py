@@ -75,6 +75,20 @@ class Site(BaseHTTPRequestHandler):
     def silent(self):
         self.server.over.wait(60)
 
+    def drip(self):
+        self.answer(200, b'')
+        while not self.server.over.wait(0.05):
+            self.wfile.write(b'x')
+
+    def locked(self):
+        self.answer(200 if self.headers.get('Authorization') == 'Basic YW5uYTpYeXp6eQ==' else 401, PNG)
+
+    def open(self):
+        self.answer(401 if self.headers.get('Authorization') else 200, PNG)
+
+    def moved_open(self):
+        self.answer(302, b'', Location='/open.png')
+
     def answer(self, status, body, **headers):
         self.send_response(status)
         for name, value in headers.items():
@@ -166,6 +180,23 @@ def test_a_server_that_says_nothing_is_given_up(address, monkeypatch):
     monkeypatch.setattr(_fetch, 'READ_TIMEOUT', 0.1)
     with pytest.raises(InputError, match=r'silent\.png cannot be fetched \(ReadTimeout\)'):
         image_document(f'http://{address}/silent.png')
+
+
+def test_a_server_that_drips_is_given_up(address, monkeypatch):
+    monkeypatch.setattr(_fetch, 'TOTAL_TIMEOUT', 0.4)
+    with pytest.raises(InputError, match=r'drip\.png did not arrive within 0\.4 s: fetch it'):
+        image_document(f'http://{address}/drip.png')  # READ_TIMEOUT never comes: each byte is in time
+
+
+def test_a_password_in_the_url_is_sent(address):
+    assert image_document(f'http://anna:Xyzzy@{address}/locked.png').blob == PNG
+
+
+@pytest.mark.parametrize('page', ['open', 'moved_open'])
+def test_a_password_in_netrc_is_not_sent(address, page, tmp_path, monkeypatch):
+    (tmp_path / 'netrc').write_text('machine 127.0.0.1 login anna password Xyzzy\n')
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+    assert image_document(f'http://{address}/{page}.png').blob == PNG
 
 
 @pytest.mark.parametrize(

@@ -275,3 +275,42 @@ def test_a_picture_whose_file_is_cut_or_closed_is_refused():
     closed.close()
     with pytest.raises(InputError, match='the image is damaged'):
         rgb_from_pil(closed)
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+(hello) print showpage
+%%EOF
+"""
+
+
+@pytest.mark.parametrize('use', [decode_image, lambda data: check_encoded(data, 'the image')])
+def test_postscript_never_starts_an_interpreter(use, tmp_path, monkeypatch):
+    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n')
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    with pytest.raises(InputError, match=r'is not an image: .* taken are JPEG, PNG, GIF'):
+        use(EPS)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('kind', ['EPS', 'PCX', 'TGA', 'SGI', 'XBM'])
+def test_kinds_that_hardly_anyone_uses_are_refused(kind):
+    picture = Image.fromarray(noise()).convert('1' if kind == 'XBM' else 'RGB')
+    with pytest.raises(InputError, match='is not an image'):
+        decode_image(encoded(picture, kind))
+
+
+def test_every_kind_that_the_error_names_can_be_read():
+    with pytest.raises(InputError) as caught:
+        decode_image(b'no image')
+    for kind in str(caught.value).rpartition(' taken are ')[2].split(', '):
+        assert decode_image(encoded(noise(32, 32), kind)).shape == (32, 32, 3)
+
+
+def test_a_jpeg_of_several_pictures_is_taken():
+    file = encoded(noise(), 'MPO', save_all=True, append_images=[Image.fromarray(noise(4, 4))])
+    assert Image.open(io.BytesIO(file)).format == 'MPO'
+    check_encoded(file, 'it')
+    assert decode_image(file).shape == (40, 30, 3)

@@ -29,6 +29,7 @@ def folder(tmp_path, monkeypatch):
     for photo in (ROOT / 'tests' / 'photos').iterdir():
         shutil.copy(photo, tmp_path)
     shutil.copy(ROOT / 'tests' / 'photos' / 'rocket.jpg', tmp_path / 'singapore.jpg')
+    shutil.copytree(ROOT / 'inference_client' / 'data', tmp_path / 'inference_client' / 'data')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

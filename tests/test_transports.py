@@ -387,7 +387,7 @@ def test_a_connection_that_the_server_closed_is_opened_anew(connect):
         model = connect(url)
         for _ in range(3):
             assert [len(model.encode(text='hi')) for _ in range(2)] == [1, 1]
-            model._transport._link._reader.join(10)  # until the close has arrived
+            model._transport._links[-1].thread.join(10)  # until the close has arrived
     assert len(seen) == 3
 
 

@@ -21,6 +21,7 @@ from inference_client._wire import json as json_wire
 from inference_client._wire import protobuf as protobuf_wire
 from inference_client._wire.documents import read_document, write_document
 from inference_client._wire.jina_pb2 import DataRequestProto
+from inference_client._wire.pixels import pack, unpack
 from inference_client.errors import InferenceError, InputError, ProtocolError, ServerError, UnsupportedTaskError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,6 +199,147 @@ def test_odd_json_is_a_protocol_error_or_read(data, status):
         assert isinstance(error, (ProtocolError, ServerError))
     else:
         assert len(response.documents) == len(data)
+
+
+WRONG = [
+    {'tags': [1]},
+    {'tags': []},
+    {'text': 5},
+    {'text': False},
+    {'id': 7},
+    {'uri': ['x']},
+    {'weight': '1'},
+    {'weight': True},
+    {'granularity': 1.5},
+    {'location': 'here'},
+    {'location': ['x']},
+    {'blob': [1]},
+    {'blob': 'é'},
+    {'embedding': 'abc'},
+    {'embedding': 5},
+    {'embedding': {}},
+    {'tensor': ['a']},
+    {'scores': [1]},
+    {'scores': {'clip_score': 0.5}},
+    {'scores': {'clip_score': {'value': 'abc'}}},
+    {'evaluations': {'x': {'op_name': 3}}},
+    {'chunks': {'id': 'x'}},
+    {'matches': ['x']},
+]
+
+
+@pytest.mark.parametrize('fields', WRONG)
+def test_json_of_a_wrong_type_is_a_protocol_error(fields):
+    for answered in (fields, {'id': 'd', 'matches': [fields]}):
+        with pytest.raises(ProtocolError):
+            json_wire.decode_response(json_answer(answered), 'r')
+
+
+@pytest.mark.parametrize(
+    'body',
+    [
+        {'data': [], 'header': []},
+        {'data': [], 'header': {'status': 'bad'}},
+        {'data': [], 'header': {'status': {'code': 1, 'description': 5}}},
+        {'data': [], 'header': {'status': {'code': 1, 'exception': {'name': ['x']}}}},
+        {'data': [], 'header': {'status': {'code': 1, 'exception': {'args': 5}}}},
+        {'data': [None]},
+        {'data': {}},
+    ],
+)
+def test_a_json_answer_of_a_wrong_shape_is_a_protocol_error(body):
+    with pytest.raises(ProtocolError):
+        json_wire.decode_response(orjson.dumps(body), 'r')
+
+
+def answer_fields():
+    """Documents as JSON: most fields of their type, each now and then of any other."""
+
+    def of(strategy):
+        return strategy | json_values
+
+    numbers = of(st.floats(-9, 9) | st.integers(-9, 9))
+    score = of(st.fixed_dictionaries({}, optional={'value': numbers, 'op_name': of(words), 'ref_id': of(words)}))
+    plain_fields = {
+        **{name: of(words) for name in ('id', 'text', 'uri', 'mime_type', 'modality', 'parent_id')},
+        **dict.fromkeys(('weight', 'offset', 'granularity', 'adjacency'), numbers),
+        'tags': of(st.dictionaries(names, json_values, max_size=2)),
+        'location': of(st.lists(numbers, max_size=2)),
+        'scores': of(st.dictionaries(names, score, max_size=2)),
+        'embedding': of(st.lists(numbers, max_size=2)),
+    }
+    one = st.fixed_dictionaries({}, optional=plain_fields)
+    return st.fixed_dictionaries(
+        {}, optional={**plain_fields, 'matches': of(st.lists(one, max_size=2)), 'chunks': of(st.lists(one, max_size=2))}
+    )
+
+
+def assert_types(document):
+    for name in ('id', 'text', 'uri', 'mime_type', 'modality', 'parent_id'):
+        assert isinstance(getattr(document, name) or '', str)
+    for name in ('weight', 'offset'):
+        assert type(getattr(document, name) or 0.0) is float
+    for name in ('granularity', 'adjacency'):
+        assert type(getattr(document, name) or 0) is int
+    assert isinstance(document.tags, dict)
+    assert all(type(number) is float for number in document.location or ())
+    assert isinstance(document.blob, bytes)
+    assert document.embedding is None or document.embedding.dtype == np.float32
+    for scores in (document.scores, document.evaluations):
+        for score in scores.values():
+            assert type(score.value or 0.0) is float
+            assert isinstance(score.op_name or '', str)
+    for inner in (*document.matches, *document.chunks):
+        assert_types(inner)
+
+
+@given(st.lists(answer_fields(), min_size=1, max_size=2))
+def test_what_is_read_of_any_json_has_its_types(data):
+    try:
+        response = json_wire.decode_response(orjson.dumps({'data': data}), 'r')
+    except ProtocolError:
+        return
+    for document in response.documents:
+        assert_types(document)
+
+
+RED, BLUE = (np.full((3, 4, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+
+
+def answered(sent, ids):
+    """What a server sends back that echoes the documents, perhaps under ids of its own."""
+    echo = DocumentArray([Document(document, copy=True) for document in sent])
+    for document, name in zip(echo, ids):
+        document.id = name
+    return echo
+
+
+@pytest.mark.parametrize(
+    ('sent_ids', 'ids'), [('ab', 'ab'), ('ab', 'xy'), ('aa', 'aa'), ('ab', 'xx')], ids=['same', 'new', 'twins', 'one']
+)
+def test_a_png_that_comes_back_is_dropped_whatever_the_ids(sent_ids, ids):
+    sent = pack([Document(id=name, tensor=pixels) for name, pixels in zip(sent_ids, (RED, BLUE))])
+    assert all(document.blob for document in sent)
+    answer = answered(sent, ids)
+    unpack(answer, sent)
+    assert [document.blob for document in answer] == [b'', b'']
+
+
+def test_pngs_in_another_order_are_known_by_their_ids():
+    inner = [Document(id=name, tensor=pixels) for name, pixels in (('m', RED), ('n', BLUE))]
+    sent = pack([Document(id='a', tensor=RED, matches=inner), Document(id='b', tensor=BLUE, matches=inner[:1])])
+    answer = DocumentArray([Document(document, copy=True) for document in reversed(sent)])
+    answer[1].matches = DocumentArray([Document(match, copy=True) for match in reversed(sent[0].matches)])
+    unpack(answer, sent)
+    everyone = [*answer, *(match for document in answer for match in document.matches)]
+    assert [document.blob for document in everyone] == [b''] * 5
+
+
+def test_an_image_of_the_servers_own_is_kept():
+    sent = pack([Document(id='a', tensor=RED)])
+    answer = DocumentArray([Document(id='a', blob=b'a drawing')])
+    unpack(answer, sent)
+    assert answer[0].blob == b'a drawing'
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 2**31), max_size=3), st.text('<fiuO0123456789', max_size=4))

@@ -12,11 +12,7 @@ from docarray import Document
 from docarray.score import NamedScore
 
 from .arrays import read_array, write_array
-
-PLAIN = (
-    'parent_id', 'granularity', 'adjacency', 'weight', 'uri', 'modality', 'mime_type', 'offset',
-)  # fmt: skip
-SCORE = ('value', 'op_name', 'description', 'ref_id')
+from .fields import PLAIN, SCORE
 
 
 def write_document(message: Any, document: Document) -> None:

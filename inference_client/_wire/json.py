@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 import orjson
@@ -13,13 +12,12 @@ from docarray.score import NamedScore
 
 from .._messages import Request, Response
 from ..errors import InferenceError, InputError, ProtocolError
+from .fields import PLAIN, SCORE
 from .status import failure
 
-PLAIN = (
-    'parent_id', 'granularity', 'adjacency', 'mime_type', 'text', 'weight', 'uri', 'tags', 'offset',
-    'location', 'modality',
-)  # fmt: skip
-SCORE = ('value', 'op_name', 'description', 'ref_id')
+# A wrong type here would reach the caller, who reads e.g. `.text` as a `str`.
+READ = {'id': str, 'text': str, 'tags': dict, 'location': list, **PLAIN}
+WRITTEN = tuple(READ)[1:]
 
 
 def encode_request(request: Request) -> bytes:
@@ -54,7 +52,7 @@ def decode_response(data: bytes, request_id: str) -> Response:
     if not isinstance(body, dict):
         raise ProtocolError(f'the answer is a JSON {type(body).__name__}: expected an object with "data"')
     try:
-        _check_status((body.get('header') or {}).get('status') or {})
+        _check_status(_get(_get(body, 'header', dict) or {}, 'status', dict) or {})
         if not isinstance(body.get('data'), list):
             raise ProtocolError('the answer has no list "data": is this the address of a Jina server?')
         return Response(request_id, DocumentArray([_to_document(fields) for fields in body['data']]))
@@ -66,15 +64,15 @@ def decode_response(data: bytes, request_id: str) -> Response:
 
 def _check_status(status: dict[str, Any]) -> None:
     if status.get('code') in (1, 'ERROR'):
-        exception = status.get('exception') or {}
-        arguments = [str(argument) for argument in exception.get('args') or ()]
-        raise failure(status.get('description') or '', exception.get('name') or '', arguments)
+        exception = _get(status, 'exception', dict) or {}
+        arguments = [str(argument) for argument in _get(exception, 'args', list) or ()]
+        raise failure(_get(status, 'description', str) or '', _get(exception, 'name', str) or '', arguments)
 
 
 def _from_document(document: Document) -> dict[str, Any]:
     data = document._data  # the properties create empty containers as they are read
     fields: dict[str, Any] = {'id': data.id}
-    for name in PLAIN:
+    for name in WRITTEN:
         value = getattr(data, name)
         if value:
             fields[name] = value
@@ -98,28 +96,52 @@ def _from_score(score: NamedScore) -> dict[str, Any]:
     return {name: getattr(score, name) for name in SCORE if getattr(score, name)}
 
 
-def _to_document(fields: dict[str, Any]) -> Document:
-    known: dict[str, Any] = {name: fields[name] for name in ('id', *PLAIN) if fields.get(name)}
-    if fields.get('blob'):
-        try:
-            known['blob'] = base64.b64decode(fields['blob'], validate=True)
-        except binascii.Error as error:
-            raise ProtocolError('a blob of the answer is not base64') from error
-    if fields.get('tensor') is not None:
-        known['tensor'] = _array(fields['tensor'])
-    if fields.get('embedding') is not None:
-        with np.errstate(over='raise'):
-            known['embedding'] = _array(fields['embedding']).astype(np.float32)
-    document = Document(**known)
+def _to_document(fields: Any) -> Document:
+    document = Document(**_content(_checked(fields, dict, 'document')))
     for name in ('scores', 'evaluations'):
-        for key, score in (fields.get(name) or {}).items():
-            present = {part: score[part] for part in SCORE if score.get(part)}
-            getattr(document, name)[key] = NamedScore(present)
+        for key, score in (_get(fields, name, dict) or {}).items():
+            getattr(document, name)[key] = NamedScore(_present(_checked(score, dict, name), SCORE))
     for name in ('chunks', 'matches'):
-        inner: list[dict[str, Any]] = fields.get(name) or []
+        inner = _get(fields, name, list)
         if inner:
             setattr(document, name, [_to_document(one) for one in inner])
     return document
+
+
+def _content(fields: dict[str, Any]) -> dict[str, Any]:
+    known = _present(fields, READ)
+    known['location'] = [_checked(number, float, 'location') for number in known.pop('location', ())] or None
+    blob = _get(fields, 'blob', str)
+    if blob:
+        try:
+            known['blob'] = base64.b64decode(blob, validate=True)
+        except ValueError as error:  # binascii.Error is one, and so is what comes of other than ASCII
+            raise ProtocolError('a blob of the answer is not base64') from error
+    if fields.get('tensor') is not None:
+        known['tensor'] = _array(_get(fields, 'tensor', list))
+    if fields.get('embedding') is not None:
+        with np.errstate(over='raise'):
+            known['embedding'] = _array(_get(fields, 'embedding', list)).astype(np.float32)
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _present(fields: dict[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
+    """Those of the fields that hold something, each of its type."""
+    values = {name: _get(fields, name, kind) for name, kind in types.items() if name in fields}
+    return {name: value for name, value in values.items() if value}
+
+
+def _get(fields: dict[str, Any], name: str, kind: type) -> Any:
+    value = fields.get(name)
+    return None if value is None else _checked(value, kind, name)
+
+
+def _checked(value: Any, kind: type, name: str) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:  # a bool is an int to isinstance
+        raise ProtocolError(f'a {type(value).__name__} came as {name!r} in the answer: expected a {kind.__name__}')
+    return value
 
 
 def _array(values: Any) -> np.ndarray[Any, Any]:

@@ -21,13 +21,19 @@ def pack(documents: Iterable[Document]) -> DocumentArray:
 
 def unpack(answered: Iterable[Document], sent: Iterable[Document]) -> None:
     """Drop each PNG that came back as it was sent."""
-    blobs = {document.id: document.blob for document in sent}
-    for document in answered:
-        if document.blob and document.blob == blobs.get(document.id):
+    for original, document in _pairs(list(sent), list(answered)):
+        if document.blob and document.blob == original.blob:
             document.blob = None
-    matches = [match for document in answered for match in document.matches]
-    if matches:
-        unpack(matches, [match for document in sent for match in document.matches])
+        if original.matches and document.matches:
+            unpack(document.matches, original.matches)
+
+
+def _pairs(sent: list[Document], answered: list[Document]) -> Iterable[tuple[Document, Document]]:
+    """As `_exchange` pairs them: by id where the ids are unique and all there, else by position."""
+    originals = {document.id: document for document in sent}
+    if len(originals) == len(sent) and {document.id for document in answered} <= originals.keys():
+        return [(originals[document.id], document) for document in answered]
+    return zip(sent, answered)
 
 
 def _packed(document: Document) -> Document:

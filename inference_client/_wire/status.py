@@ -16,6 +16,8 @@ def failure(description: str, exception: str, arguments: Sequence[str]) -> Infer
     for kind in PASSED_ON:
         if exception == kind.__name__:
             return kind(message)
+    if exception == ServerError.__name__:  # our own server's request handler has said it all
+        return ServerError(message, exception)
     return ServerError(f'the model raised {exception}: {message}' if exception else message, exception)
 
 

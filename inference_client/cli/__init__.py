@@ -10,6 +10,7 @@ from typing import Any, Sequence
 import click
 
 from .._plugins import plugins
+from .._version import __version__
 from ..errors import InferenceError
 
 FAILED = 1  # exit code; 2 is for usage, which click sets
@@ -38,6 +39,7 @@ def _loads(name: str) -> bool:
 
 
 @click.group(cls=Commands, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(__version__, message='%(prog)s %(version)s')
 @click.option('--debug', is_flag=True, help='Show the traceback of an error.')
 def cli(debug: bool) -> None:
     """Embeddings, rankings, captions and answers from images and text.

@@ -56,19 +56,19 @@ class MultimodalEngine(Engine):
 
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
         """Embed texts; returns float32 of shape (n, d)."""
-        raise NotImplementedError
+        raise NotImplementedError('it embeds no texts')
 
     def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
         """Embed RGB images, each uint8 of shape (height, width, 3); returns float32 of shape (n, d)."""
-        raise NotImplementedError
+        raise NotImplementedError('it embeds no images')
 
     def caption_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> list[str]:
         """Describe each image."""
-        raise NotImplementedError
+        raise NotImplementedError('it describes no images')
 
     def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
         """Answer one prompt ('Question: ... Answer:') about each image."""
-        raise NotImplementedError
+        raise NotImplementedError('it answers no questions')
 
     def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
         runners: dict[str, Callable[[DocumentArray, Parameters], None]] = {

@@ -29,6 +29,8 @@ def handle(engine: Engine, request: Request) -> DocumentArray:
         documents = engine.run(task, request.documents, request.parameters)
     except InferenceError:
         raise
+    except NotImplementedError as error:
+        raise UnsupportedTaskError(f'the model cannot {task} this: {error or "its engine lacks the code"}') from error
     except Exception as error:  # an engine is somebody's code; its failure is the model's, as over a wire
         name = type(error).__name__
         raise ServerError(f'the model raised {name}: {error}', name) from error

@@ -28,7 +28,7 @@ class Call:
 class Task(ABC):
     """Arguments to documents, answers to results; no I/O beyond loading the images that it is given.
 
-    A subclass writes `prepare`, and `accept` if the answer can be told from an echo.
+    A subclass has a `name`, writes `prepare`, and `accept` to refuse an answer without a result.
     """
 
     name: ClassVar[str]

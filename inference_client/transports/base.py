@@ -29,6 +29,10 @@ class Transport(ABC):
     """Moves requests to one model. `send` is all that must be written.
 
     A transport opens its connection at the first `send` and keeps it. It is shared by threads.
+
+    Attributes:
+        url: where the model is.
+        options: token, certificates, and whether to trust the environment.
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
@@ -80,7 +84,7 @@ def no_answer(timeout: float) -> RequestTimeoutError:
 
 def unreachable(reason: object) -> ConnectionFailedError:
     """The error for a connection that could not be made, or that broke."""
-    return ConnectionFailedError(
-        f'the server cannot be reached or dropped the connection ({reason}); '
-        'check the address, and that the server is up'
-    )
+    advice = 'check the address, and that the server is up'
+    if 'certificate' in str(reason).lower():
+        advice = 'if you trust it, give its certificates as Client(ca_file=...)'
+    return ConnectionFailedError(f'the server cannot be reached or dropped the connection ({reason}); {advice}')

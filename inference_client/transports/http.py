@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from http.client import HTTPException
 
 import requests
 
 from .._config import trusted
+from .._http import Deadline, Session
 from .._messages import Request, Response
 from .._wire.json import decode_response, encode_request
 from .._wire.pixels import pack, unpack
@@ -18,23 +20,12 @@ from .base import Transport, TransportOptions, no_answer, split_url, unreachable
 HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
 
 
-class _Token(requests.auth.AuthBase):
-    """Sets the header, and keeps requests from putting a password of `.netrc` in its place."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers['Authorization'] = self._token
-        return request
-
-
 class HttpTransport(Transport):
     """`http://host:port` and `https://host:port`, of a Jina Flow or a Deployment.
 
     A Flow takes every endpoint at `/post`, a Deployment each at a path of its own; which one it is shows at
-    the first request. A session of requests is not promised to be thread-safe, so each request takes a
-    free one, the last used first, or makes one.
+    the first request, which others wait for. A session of requests is not promised to be thread-safe, so each
+    request takes a free one, the last used first, or makes one.
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
@@ -45,20 +36,19 @@ class HttpTransport(Transport):
         self._base = url.rstrip('/')
         if self._base.endswith('/post'):
             self._base = self._base[: -len('/post')]
-        self._free: list[requests.Session] = []
+        self._headers = {**HEADERS, 'Authorization': options.token} if options.token else HEADERS
+        self._free: list[Session] = []
+        self._closed = 0  # how often: a session of an earlier time is not kept
         self._lock = threading.Lock()
         self._path: str | None = None  # '/post' of a Flow, '' of a Deployment, None before it is known
+        self._finding = threading.Lock()
 
     def send(self, request: Request, timeout: float) -> Response:
-        packed = pack(request.documents)
-        data = encode_request(dataclasses.replace(request, documents=packed))
-        answer = self._post('/post' if self._path is None else self._path or request.endpoint, data, timeout)
-        if self._path is None and answer.status_code in (404, 405):
-            answer = self._post(request.endpoint, data, timeout)
-            if answer.status_code == 200:
-                self._path = ''
-        elif self._path is None and answer.status_code == 200:
-            self._path = '/post'
+        """Send one request; see `Transport`. What the timeout cannot bound is told at `Deadline`."""
+        with Deadline(timeout) as deadline:
+            packed = pack(request.documents)
+            data = encode_request(dataclasses.replace(request, documents=packed))
+            answer = self._answer(request.endpoint, data, deadline)
         if answer.status_code != 200:
             raise _failure(answer, request)
         response = decode_response(answer.content, request.id)
@@ -68,38 +58,64 @@ class HttpTransport(Transport):
     def close(self) -> None:
         with self._lock:
             sessions, self._free = self._free, []
+            self._closed += 1
         for session in sessions:
             session.close()
 
-    def _post(self, path: str, data: bytes, timeout: float) -> requests.Response:
-        session = self._take()
+    def _answer(self, endpoint: str, data: bytes, deadline: Deadline) -> requests.Response:
+        if self._path is None:
+            if not self._finding.acquire(timeout=deadline.left()):
+                raise no_answer(deadline.seconds)
+            try:
+                if self._path is None:
+                    return self._find_path(endpoint, data, deadline)
+            finally:
+                self._finding.release()
+        return self._post(self._path or endpoint, data, deadline)
+
+    def _find_path(self, endpoint: str, data: bytes, deadline: Deadline) -> requests.Response:
+        answer = self._post('/post', data, deadline)
+        if answer.status_code == 200:
+            self._path = '/post'
+        elif answer.status_code in (404, 405):
+            answer = self._post(endpoint, data, deadline)
+            if answer.status_code == 200:
+                self._path = ''
+        return answer
+
+    def _post(self, path: str, data: bytes, deadline: Deadline) -> requests.Response:
+        session, closed = self._take()
+        answer = None
         try:
             answer = session.post(
                 self._base + path,
                 data,
-                headers=HEADERS,
-                timeout=timeout,
+                headers=self._headers,
+                timeout=deadline.left(),
                 verify=self._trusted,
                 allow_redirects=False,
             )
-        except requests.Timeout as error:
-            session.close()
-            raise no_answer(timeout) from error
-        except (requests.RequestException, OSError) as error:
-            session.close()
+        except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
+            if deadline.passed(error):
+                raise no_answer(deadline.seconds) from error
             raise unreachable(_reason(error)) from error
-        with self._lock:
-            self._free.append(session)
+        finally:
+            deadline.watch(None)
+            self._give_back(session, closed, answer is not None and not deadline.over)
+        if deadline.over:  # what came may be a part only
+            raise no_answer(deadline.seconds)
         return answer
 
-    def _take(self) -> requests.Session:
+    def _take(self) -> tuple[Session, int]:
         with self._lock:
-            if self._free:
-                return self._free.pop()
-        session = requests.Session()
-        if self.options.token:
-            session.auth = _Token(self.options.token)
-        return session
+            return self._free.pop() if self._free else Session(self.options.trust_env), self._closed
+
+    def _give_back(self, session: Session, closed: int, works: bool) -> None:
+        with self._lock:
+            if works and closed == self._closed:
+                self._free.append(session)
+                return
+        session.close()
 
 
 def _failure(answer: requests.Response, request: Request) -> InferenceError:
@@ -115,7 +131,11 @@ def _failure(answer: requests.Response, request: Request) -> InferenceError:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause: requests wraps it several times."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return str(error) or type(error).__name__
+    """The innermost cause, which requests wraps several times; a bad status line may bring any bytes along."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, ValueError, HTTPException)):
+            error = cause
+        cause = cause.__cause__ or cause.__context__
+    text = str(error)[:200] or type(error).__name__
+    return ''.join(one if one.isprintable() else ' ' for one in text)

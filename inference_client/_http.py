@@ -1,0 +1,147 @@
+"""HTTP requests that end in time and keep credentials to themselves."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ReadTimeoutError
+
+LONGEST = 1e6  # seconds; much longer ones overflow in sockets and locks
+
+_here = threading.local()
+
+
+class Deadline:
+    """Ends what this thread does over a `Session` in the `with` block, once its seconds are over.
+
+    The timeouts of requests are for each read or write, so one byte in time starts them anew. This shuts the
+    socket down, which no peer can delay. Only the look-up of a name and the handshakes of TLS and proxies
+    come before there is a socket to shut: of these, each step is bound by `left()`, not the sum.
+
+    Attributes:
+        seconds: how long it was at first.
+        over: whether it has come. What was read then may be a part only.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.over = False
+        self._end = time.monotonic() + seconds
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(self.left(), self._cut)
+        self._timer.daemon = True
+
+    def left(self) -> float:
+        """Seconds that are left, as a timeout: always more than 0."""
+        return min(max(self._end - time.monotonic(), 0.001), LONGEST)
+
+    def passed(self, error: Exception) -> bool:
+        """Whether an error means that it took too long."""
+        return self.over or time.monotonic() >= self._end or timed_out(error)
+
+    def watch(self, connected: socket.socket | None) -> None:
+        """Shut this socket when the time comes; None once it may serve other requests."""
+        with self._lock:
+            self._socket = connected
+            self._shut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self.over and self._socket is not None:
+            with suppress(OSError, ValueError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Deadline:
+        _here.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _here.deadline = None
+        self._timer.cancel()
+        self.watch(None)
+
+
+class Session(requests.Session):
+    """A session whose requests end at the `Deadline` of their thread, and send no password of `.netrc`."""
+
+    def __init__(self, trust_env: bool = True) -> None:
+        super().__init__()
+        self.trust_env = trust_env
+        self.auth = _without_netrc
+        for scheme in ('http://', 'https://'):
+            self.mount(scheme, _Adapter())
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Drop the credentials where a redirect leads elsewhere; requests would look into `.netrc` again."""
+        stranger: bool = self.should_strip_auth(response.request.url, prepared_request.url)  # type: ignore[no-untyped-call]
+        if stranger:
+            prepared_request.headers.pop('Authorization', None)
+
+
+def _without_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """As `auth`, keeps requests from `.netrc`: sends what the caller gave as a header or within the URL."""
+    user, password = get_auth_from_url(request.url or '')
+    if user and 'Authorization' not in request.headers:
+        HTTPBasicAuth(user, password)(request)
+    return request
+
+
+def timed_out(error: Exception) -> bool:
+    """Whether it took too long; while a body is read, requests raises a `ConnectionError` for that."""
+    reason = error.args[0] if error.args else None
+    return isinstance(error, requests.Timeout) or isinstance(reason, ReadTimeoutError)
+
+
+def _watched(kind: Any) -> Any:
+    """A kind of connection that tells the deadline of its thread which socket to shut."""
+
+    class Watched(kind):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            _watch(self.sock)
+
+        def request(self, *arguments: Any, **named: Any) -> None:
+            _watch(self.sock)
+            super().request(*arguments, **named)
+
+    return Watched
+
+
+def _watch(connected: socket.socket | None) -> None:
+    deadline: Deadline | None = getattr(_here, 'deadline', None)
+    if deadline is not None:
+        deadline.watch(connected)
+
+
+class _Http(HTTPConnectionPool):
+    ConnectionCls = _watched(HTTPConnectionPool.ConnectionCls)
+
+
+class _Https(HTTPSConnectionPool):
+    ConnectionCls = _watched(HTTPSConnectionPool.ConnectionCls)
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named)  # type: ignore[no-untyped-call]
+        self.poolmanager.pool_classes_by_scheme = {'http': _Http, 'https': _Https}
+
+    def proxy_manager_for(self, *arguments: Any, **named: Any) -> Any:
+        manager = super().proxy_manager_for(*arguments, **named)  # type: ignore[no-untyped-call]
+        manager.pool_classes_by_scheme = {'http': _Http, 'https': _Https}
+        return manager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
-import reprlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Iterable, Sequence, Union
 
 from docarray import Document, DocumentArray
 
+from ._checks import check_options, check_parameters
 from ._drivers import drive
 from ._exchange import Exchange
 from ._plugins import plugins
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 PREFETCH = 4
 TIMEOUT = 120.0  # seconds
-DEEPEST = 32  # protobuf reads messages up to a depth of 100, and a value takes up to three
 
 Docs = Union[Document, Iterable[Document]]
 
@@ -171,10 +169,10 @@ class Model:
         """
         done: list[Document] = []
         try:
-            _check_options(batch_size, prefetch, timeout)
+            check_options(batch_size, prefetch, timeout)
             asked: Task = plugins().get('task', task)()
             given = asked.prepare(**arguments)
-            _check_parameters(given.parameters)
+            check_parameters(given.parameters)
             chosen = self._supported(asked, strict)
             exchange = self._exchange(chosen, given, batch_size, prefetch)
             for document in drive(exchange, functools.partial(self._send, timeout=timeout), prefetch):
@@ -224,35 +222,3 @@ def _caller_level() -> int:
     while frame.f_back is not None and frame.f_globals['__name__'].startswith(__package__):
         level, frame = level + 1, frame.f_back
     return level
-
-
-def _check_options(batch_size: int, prefetch: int, timeout: float) -> None:
-    for name, value in (('batch_size', batch_size), ('prefetch', prefetch)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f'{name} is {value!r}: expected a whole number of at least 1')
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= 1e6:
-        raise InputError(f'timeout is {timeout!r}: expected a number of seconds above 0')
-
-
-def _check_parameters(parameters: Any, where: str = '', depth: int = 0) -> None:
-    """Parameters travel as `google.protobuf.Struct` or JSON, so they must be plain data."""
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(parameters, dict):
-        items = parameters.items()
-    elif isinstance(parameters, list):
-        items = ((str(index), value) for index, value in enumerate(parameters))
-    elif isinstance(parameters, float) and not math.isfinite(parameters):
-        raise InputError(f'parameter {where} is {parameters}: expected a finite number')
-    elif parameters is None or isinstance(parameters, (str, int, float)):
-        return
-    else:
-        raise InputError(
-            f'parameter {where} is {reprlib.repr(parameters)}: '
-            'expected a str, number, bool, None, or a list or dict of these'
-        )
-    if depth > DEEPEST:
-        raise InputError(f'parameter {where[:40]}... is nested more than {DEEPEST} deep: expected plainer data')
-    for key, value in items:
-        if not isinstance(key, str):
-            raise InputError(f'parameter {where} has the key {key!r}: expected a str')
-        _check_parameters(value, f'{where}.{key}' if where else key, depth + 1)

@@ -26,7 +26,7 @@ def encode_request(request: Request) -> bytes:
             message.parameters.update(request.parameters)
         for document in request.documents:
             write_document(message.data.docs.docs.add(), document)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f'a document or parameter cannot be sent: {error}') from error
     return message.SerializeToString()
 

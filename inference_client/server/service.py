@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import warnings
 from typing import Any, Callable, Iterator, Mapping
 
 from .._plugins import missing_extra
@@ -80,13 +81,15 @@ def _flow(model: str, host: str, ports: Mapping[str, int]) -> Any:
     os.environ.setdefault('JINA_LOG_LEVEL', 'ERROR')
     os.environ.setdefault('JINA_HIDE_SURVEY', '1')
     os.environ.setdefault('JINA_OPTOUT_TELEMETRY', '1')
-    try:
-        from jina import Flow
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'pkg_resources is deprecated')  # jina's affair
+        try:
+            from jina import Flow
 
-        from .executor import executor_class
-        from .pickles import refuse_pickles
-    except ImportError as error:
-        raise missing_extra('the server', error) from error
+            from .executor import executor_class
+            from .pickles import refuse_pickles
+        except ImportError as error:
+            raise missing_extra('the server', error) from error
     refuse_pickles()
     flow = Flow(
         protocol=[PROTOCOLS[scheme] for scheme in ports],

@@ -34,7 +34,7 @@ def drive(exchange: Exchange, send: Send, window: int) -> Iterator[Document]:
     try:
         yield from _at_once(exchange, send, first, pool)
     finally:
-        pool.shutdown(wait=False)  # all is answered, unless it was interrupted, which must not wait
+        pool.shutdown(wait=False)  # all is answered, or interrupted: then the rest ends by its timeout
 
 
 def _in_turn(exchange: Exchange, send: Send, first: Request) -> Iterator[Document]:

@@ -119,14 +119,14 @@ class Exchange:
         return batch
 
 
-def _outgoing(document: Document) -> Document:
+def _outgoing(document: Document, inner: bool = False) -> Document:
     """What is sent: content, never the name of a file of this machine that it was loaded from."""
     changes: dict[str, Any] = {}
-    if document.uri and (document.text or document.blob or document.tensor is not None):
+    if document.uri and (inner or document.text or document.blob or document.tensor is not None):
         changes['uri'] = None
     for name in ('chunks', 'matches'):
         if getattr(document, name):
-            changes[name] = [_outgoing(inner) for inner in getattr(document, name)]
+            changes[name] = [_outgoing(one, inner=True) for one in getattr(document, name)]
     return copy_with(document, **changes) if changes else document
 
 

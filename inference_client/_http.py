@@ -63,7 +63,8 @@ class Deadline:
     def _shut(self) -> None:
         if self.over and self._socket is not None:
             with suppress(OSError, ValueError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not that of an SSLSocket, which would go on in plain text; TLS within TLS has its socket inside.
+                socket.socket.shutdown(getattr(self._socket, 'socket', self._socket), socket.SHUT_RDWR)
 
     def __enter__(self) -> Deadline:
         _here.deadline = self

@@ -62,10 +62,16 @@ class InferenceError(Exception):
         self.span: tuple[int, int] | None = None
 
     def redact(self, secret: str | None) -> None:
-        """Take a secret out of the message, which may quote what a server sent."""
+        """Take a secret out of the message, and cut off causes that hold it: they may quote what a server sent."""
         if secret and secret in self.message:
             self.message = self.message.replace(secret, '***')
             self.args = (self.message, *self.args[1:])
+        cause = self.__cause__
+        while secret and cause is not None:
+            if secret in f'{cause!r} {cause}':
+                self.__cause__ = self.__context__ = None
+                return
+            cause = cause.__cause__ or cause.__context__
 
     def __str__(self) -> str:
         where = ' on '.join(part for part in (self.task, self.url) if part)

@@ -189,7 +189,7 @@ def test_content_of_the_servers_own_stays(new):
 
 @pytest.mark.parametrize('content', [{'text': 'a'}, {'blob': b'1'}, {'tensor': np.zeros((2, 2, 3), np.uint8)}])
 def test_no_uri_goes_out_beside_content(content):
-    document = Document(uri='/home/me/a.png', chunks=[Document(uri='/home/me/b.png', **content)], **content)
-    sent, (received,) = echo(document)
-    assert (sent[0].uri, sent[0].chunks[0].uri) == ('', '')
-    assert (received.uri, received.chunks[0].uri) == ('/home/me/a.png', '/home/me/b.png')
+    chunks = [Document(uri='/home/me/b.png', **content), Document(uri='/home/me/c.png')]
+    sent, (received,) = echo(Document(uri='/home/me/a.png', chunks=chunks, **content))
+    assert [one.uri for one in (sent[0], *sent[0].chunks)] == ['', '', '']
+    assert [one.uri for one in (received, *received.chunks)] == [f'/home/me/{name}.png' for name in 'abc']

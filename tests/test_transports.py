@@ -7,8 +7,10 @@ import itertools
 import logging
 import os
 import socket
+import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import grpc
@@ -326,6 +328,39 @@ def test_a_token_that_a_server_echoes_is_not_shown(connect):
     with http_peer(echo) as (url, _), pytest.raises(ServerError, match=r'you sent \*\*\*') as caught:
         connect(url, token=TOKEN).encode(text='hi')
     assert TOKEN not in repr(caught.value)
+
+
+def test_a_token_that_a_server_echoes_is_in_no_traceback(connect):
+    def refuse(data):
+        raise ValueError(f'bad token {TOKEN}')  # gRPC sends it as the status's details
+
+    with grpc_peer(refuse) as (url, _), pytest.raises(InferenceError, match=r'bad token \*\*\*') as caught:
+        connect(url, token=TOKEN).encode(text='hi')
+    printed = ''.join(traceback.format_exception(type(caught.value), caught.value, caught.value.__traceback__))
+    assert 'bad token ***' in printed
+    assert TOKEN not in printed
+
+
+FORKED = """
+import os, sys, threading
+from inference_client import Client
+
+model = Client().get_model(sys.argv[1])
+model.encode(text='parent')
+child = os.fork()
+own = 'c' * 7 if child == 0 else 'p' * 3
+wrong = sum(model.encode(text=own)[0].embedding[0] != len(own) for _ in range(20))
+if child == 0:
+    os._exit(wrong)
+_, status = os.waitpid(child, 0)
+sys.exit(wrong or status)
+"""
+
+
+@pytest.mark.parametrize('wire', ['http', 'ws'])
+def test_a_forked_process_has_connections_of_its_own(plain_flow, wire):
+    done = subprocess.run([sys.executable, '-c', FORKED, plain_flow[wire]], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize('url', ['grpc://me:word@host', 'http://me:word@host', 'ws://me@host'])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from typing import Any
 
 from .._plugins import missing_extra, plugins
 from ..errors import InferenceError, ServerError
 from .base import Engine
 
 _loaded: dict[str, Engine] = {}
-_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # one a name: an engine may use another
+_locks: dict[str, Any] = {}  # one a name: an engine may use another
 
 
 def engine_class(name: str) -> type[Engine]:
@@ -30,7 +30,7 @@ def load_engine(name: str) -> Engine:
     engine = _loaded.get(name)
     if engine is not None:
         return engine
-    with _locks[name]:
+    with _locks.setdefault(name, threading.RLock()):
         if name not in _loaded:
             _loaded[name] = _load(name)
         return _loaded[name]

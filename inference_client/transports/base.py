@@ -54,7 +54,7 @@ class Transport(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a transport without a connection has nothing to close
-        """Close the connection; a later `send` opens it anew."""
+        """Close the connection; a later `send` opens it anew. Requests under way fail, but over HTTP they finish."""
 
 
 def split_url(url: str) -> SplitResult:

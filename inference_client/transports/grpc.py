@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any, Callable
@@ -33,6 +34,8 @@ class GrpcTransport(Transport):
         host = f'[{parts.hostname}]' if ':' in (parts.hostname or '') else parts.hostname
         self._target = f'{host}:{parts.port or (443 if self._secure else 80)}'
         self._metadata = (('authorization', options.token),) if options.token else ()
+        self._process = os.getpid()
+        self._parents: grpc.Channel | None = None
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._call: Callable[..., bytes] | None = None
@@ -56,6 +59,8 @@ class GrpcTransport(Transport):
 
     def _connected(self) -> Callable[..., bytes]:
         with self._lock:
+            if self._process != os.getpid():  # forked: gRPC cannot go on with the parent's, nor close it
+                self._process, self._parents, self._call = os.getpid(), self._channel, None
             if self._call is None:
                 self._channel = self._open()
                 self._call = self._channel.unary_unary(METHOD)  # bytes in and out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from http.client import HTTPException
 
@@ -39,6 +40,7 @@ class HttpTransport(Transport):
         self._headers = {**HEADERS, 'Authorization': options.token} if options.token else HEADERS
         self._free: list[Session] = []
         self._closed = 0  # how often: a session of an earlier time is not kept
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._path: str | None = None  # '/post' of a Flow, '' of a Deployment, None before it is known
         self._finding = threading.Lock()
@@ -108,6 +110,8 @@ class HttpTransport(Transport):
 
     def _take(self) -> tuple[Session, int]:
         with self._lock:
+            if self._process != os.getpid():  # forked: these connections are the parent's
+                self._process, self._free = os.getpid(), []
             return self._free.pop() if self._free else Session(self.options.trust_env), self._closed
 
     def _give_back(self, session: Session, closed: int, works: bool) -> None:

@@ -246,7 +246,7 @@ def test_the_token_from_a_prompt(cli):
         with process, os.fdopen(here, 'r+b', 0) as terminal:
             killer = threading.Timer(TIMEOUT, process.kill)
             killer.start()
-            while b'Token' not in shown:
+            while b'Token: ' not in shown:  # the space comes last, once what was typed before is thrown away
                 shown += terminal.read(1000)
             terminal.write(f'{TOKEN}\n'.encode())
             with contextlib.suppress(OSError):  # EIO is its end of file

@@ -164,7 +164,7 @@ def test_the_model_behind_a_name(cli):
             )
         )
         assert answered == [{'input': text, 'embedding': [1.0, 1.0]} for text in 'abc']
-        assert [len(body['data']) for body in bodies] == [2, 1]
+        assert sorted(len(body['data']) for body in bodies) == [1, 2]  # two are under way at once
         assert all(body['parameters'] == {'number': 1.5, 'flag': True, 'words': 'a=b'} for body in bodies)
         assert set(seen) == {TOKEN}
         (shown,) = rows(cli('models', 'small', JINA_AUTH_TOKEN=TOKEN, INFERENCE_API_ENDPOINT=directory.url))
@@ -388,8 +388,11 @@ def test_serving_without_jina_says_what_to_install(cli):
         timeout=TIMEOUT,
     )
     assert done.returncode == 0
+    running = '.'.join(map(str, sys.version_info[:2]))
     assert done.stderr == (
-        "Error: the server needs jina, which is not installed: pip install 'inference-client[server]'\n"
+        f'Error: the server needs Python 3.8 to 3.11, because jina does: this is {running}\n'
+        if sys.version_info >= (3, 12)
+        else "Error: the server needs jina, which is not installed: pip install 'inference-client[server]'\n"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -13,8 +12,6 @@ from typing import Any, Callable, Iterator, Mapping
 
 from .._plugins import missing_extra
 from ..errors import ConfigurationError, ServerError
-
-logger = logging.getLogger('inference_client.server')
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

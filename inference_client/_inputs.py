@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from docarray import Document, DocumentArray
 
-from ._documents import copy_tree
+from ._documents import copy_tree, new_document
 from ._fetch import load, shorten
 from ._images import check_encoded, rgb_from_array, rgb_from_pil
 from .errors import InputError
@@ -52,7 +52,7 @@ def text_document(value: Any) -> Document:
         if not _present(value.text):
             raise InputError(f'document {value.id} has no text: expected one with .text')
         return copy_tree(value, text=checked_text(value.text))
-    return Document(text=checked_text(value.value if isinstance(value, Text) else value))
+    return new_document(text=checked_text(value.value if isinstance(value, Text) else value))
 
 
 def image_document(value: Any) -> Document:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image as PIL
 from strategies import data_uri, encoded, noise, snapshot
 
+from inference_client._documents import copy_with, new_document
 from inference_client._inputs import (
     IMAGE_FORMS,
     Image,
@@ -198,9 +199,33 @@ def test_documents_are_copied_and_left_as_they_are(tags, text):
         assert copied.embedding is None
         assert not copied.scores
         copied.tags['prompt'] = copied.matches[0].tags['prompt'] = 'mine'
+        copied.matches[0].tags['n']['deep'].append('mine')
         copied.matches.reverse()
         copied.text = 'mine'
         assert snapshot(document) == before
+
+
+def test_copies_share_no_container_not_even_an_empty_one():
+    document = Document(text='a')
+    assert vars(from_document(document)._data).keys() == vars(document._data).keys()
+    assert document._data.matches is None, 'looking at a document changed it'
+    assert document.tags == {}  # which makes the dict
+    for copied in (from_document(document), copy_with(document)):
+        copied.tags['b'] = 1
+        copied.location.append(1.0)
+        assert not document.tags
+        assert not document.location
+
+
+@given(tags=strategies.tags(), text=strategies.texts())
+def test_a_document_is_made_as_docarray_makes_it(tags, text):
+    content = {'text': text}, {'blob': PNG}, {'tensor': PIXELS}, {'uri': 'a.png'}, {'uri': 'a', 'mime_type': 'png'}
+    for fields in content:
+        fields = {**fields, 'id': 'd', 'tags': tags, 'matches': [Document(id='m', text=text)], 'weight': 0.5}
+        made, theirs = new_document(**fields), Document(**fields)
+        assert snapshot(made) == snapshot(theirs)
+        assert type(made.matches) is type(theirs.matches)
+        assert made.matches.reference_doc is made
 
 
 @given(pixels=strategies.pixels())
@@ -369,6 +394,20 @@ def test_containers_without_order_are_refused(value):
 def test_what_is_no_document_is_refused_as_docs(value):
     with pytest.raises(InputError, match=r'docs (is|holds) a|got a set'):
         list(documents(value))
+
+
+def test_a_document_within_itself_is_refused():
+    document = Document(text='a')
+    document.matches.append(document)
+    with pytest.raises(InputError, match='nested too deeply, or within itself'):
+        from_document(document)
+
+
+@pytest.mark.parametrize('tags', ['abc', [1], 5])
+def test_tags_that_are_no_dict_are_refused(tags):
+    for document in (Document(text='a', tags=tags), Document(text='a', matches=[Document(text='b', tags=tags)])):
+        with pytest.raises(InputError, match='as tags: expected a dict'):
+            from_document(document)
 
 
 @pytest.mark.parametrize('value', [Document(), Document(blob=PNG), Document(uri='cat.png')])

@@ -11,6 +11,7 @@ from typing import Any
 from docarray import Document
 from docarray.score import NamedScore
 
+from .._documents import new_document
 from .arrays import read_array, write_array
 from .fields import PLAIN, SCORE
 
@@ -62,7 +63,7 @@ def read_document(message: Any) -> Document:
     for name in ('tags', '_metadata'):
         if message.HasField(name):
             fields[name] = read_struct(getattr(message, name))
-    document = Document(**fields)
+    document = new_document(**fields)
     for name in ('scores', 'evaluations'):
         for key, score in getattr(message, name).items():
             getattr(document, name)[key] = _read_score(score)

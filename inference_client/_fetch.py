@@ -5,30 +5,57 @@ from __future__ import annotations
 import re
 import stat
 import urllib.request
+import zlib
 from pathlib import Path
+from typing import Iterable, Iterator
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
+from ._addresses import PrivateAddressError
 from ._http import Deadline, Session
 from .errors import InputError
 
 MAX_BYTES = 64 * 1024 * 1024
+CHUNK = 1 << 16  # bytes
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds; the second is for each read
 TOTAL_TIMEOUT = 60.0  # seconds, for an image with all its redirects
 
 
-def load(source: str) -> bytes:
+# Those of image/* types. A list of our own, for what `mimetypes` knows differs from machine to machine.
+_IMAGE_NAME = re.compile(
+    r'[^/]\.(apng|avif|bmp|gif|hei[cf]|ico|jfif|jp2|jpe|jpe?g|p[bgnp]m|png|svg|tiff?|webp)\Z', re.ASCII | re.I
+)
+
+
+def looks_like_image(text: str) -> bool:
+    """Whether a string is a data URI of an image, or has a file name with an image's ending."""
+    if text[:5].lower() == 'data:':
+        return text[5:11].lower() == 'image/' and ',' in text
+    if text[:8].lower().startswith(('http://', 'https://', 'file://')):
+        try:
+            text = urlsplit(text).path
+        except ValueError:  # not an URL, though it starts like one
+            return False
+    return _IMAGE_NAME.search(text) is not None
+
+
+def load(source: str, allow_private: bool = False) -> bytes:
     """Read all of it.
 
+    Args:
+        source: a path, a data URI, or an http(s) URL.
+        allow_private: whether the URL, or one that it redirects to, may be at an address that is not public.
+
     Raises:
-        InputError: it cannot be read, or is an URL with more than 64 MiB behind it.
+        InputError: it cannot be read, or is an URL with more than 64 MiB behind it or at a private address.
     """
     start = source[:8].lower()
     if start.startswith('data:'):
         return _from_data_uri(source)
     if start.startswith(('http://', 'https://')):
-        return _from_url(source)
+        return _from_url(source, allow_private)
     return _from_path(source)
 
 
@@ -74,14 +101,21 @@ def _from_data_uri(source: str) -> bytes:
         raise InputError(f'{shorten(source)} is not a valid data URI: {error}') from error
 
 
-def _from_url(source: str) -> bytes:
+def _from_url(source: str, allow_private: bool) -> bytes:
     name = shorten(source)
     with Deadline(TOTAL_TIMEOUT) as deadline:
         try:
-            data = _download(source, name)
+            data = _download(source, name, allow_private)
         except InputError:
             raise
-        except (requests.RequestException, OSError, ValueError) as error:
+        except PrivateAddressError:
+            raise InputError(
+                f'{name} is at a private address or redirects to one: if it is to be trusted, '
+                'allow it with Image(url, allow_private=True), or --allow-private on the command line'
+            ) from None
+        except zlib.error:
+            raise InputError(f'{name} came compressed and damaged: fetch it and give its bytes') from None
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             if not deadline.over:
                 reason = type(error).__name__  # its text may hold credentials and the query, hence from None too
                 raise InputError(f'{name} cannot be fetched ({reason}): check the address') from None
@@ -90,15 +124,50 @@ def _from_url(source: str) -> bytes:
     return data
 
 
-def _download(source: str, name: str) -> bytes:
+def _download(source: str, name: str, allow_private: bool) -> bytes:
     chunks, size = [], 0
     limits = (CONNECT_TIMEOUT, READ_TIMEOUT)
-    with Session() as session, session.get(source, stream=True, timeout=limits) as answer:
+    with _ImageSession(allow_private) as session, session.get(source, stream=True, timeout=limits) as answer:
         if answer.status_code != 200:
             raise InputError(f'{name} answered {answer.status_code} {answer.reason}: expected an image')
-        for chunk in answer.iter_content(1 << 16):
+        for chunk in _content(answer, name):
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_BYTES:
                 raise InputError(f'{name} is larger than {MAX_BYTES >> 20} MiB: fetch it and scale it down')
     return b''.join(chunks)
+
+
+class _ImageSession(Session):
+    def __init__(self, allow_private: bool) -> None:
+        super().__init__(allow_private=allow_private)
+        self.headers['Accept-Encoding'] = 'identity'
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            resp.raw.close()
+            resp._content = b''  # requests would read all of what comes with a redirect, however long
+        return target
+
+
+def _content(answer: requests.Response, name: str) -> Iterator[bytes]:
+    """The body in pieces of at most `CHUNK` bytes; requests would inflate one as far as it goes."""
+    pieces = iter(lambda: answer.raw.read(CHUNK, decode_content=False), b'')
+    encoding = answer.headers.get('Content-Encoding', 'identity').strip().lower()
+    if encoding == 'identity':
+        return pieces
+    if encoding not in ('gzip', 'x-gzip', 'deflate'):
+        raise InputError(f'{name} came as {encoding[:80]!r}, which was not asked for: fetch it and give its bytes')
+    return _inflated(pieces)
+
+
+def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)  # gzip or zlib
+    for piece in pieces:
+        yield inflater.decompress(piece, CHUNK)
+        while inflater.unconsumed_tail:
+            yield inflater.decompress(inflater.unconsumed_tail, CHUNK)
+        if inflater.eof:  # what follows would be kept, without end
+            return
+    raise zlib.error('it is cut')

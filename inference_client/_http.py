@@ -6,14 +6,16 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable, Sequence
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ReadTimeoutError
+from requests.utils import get_auth_from_url, select_proxy
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util import parse_url
+
+from ._addresses import public_addresses
 
 LONGEST = 1e6  # seconds; much longer ones overflow in sockets and locks
 
@@ -78,14 +80,20 @@ class Deadline:
 
 
 class Session(requests.Session):
-    """A session whose requests end at the `Deadline` of their thread, and send no password of `.netrc`."""
+    """A session whose requests end at the `Deadline` of their thread, and send no password of `.netrc`.
 
-    def __init__(self, trust_env: bool = True) -> None:
+    Args:
+        trust_env: whether proxies of the environment are used.
+        allow_private: whether it connects to addresses that are not public, too. Behind a proxy, which looks names
+            up itself, the names that this machine knows are checked, and the others are left to the proxy.
+    """
+
+    def __init__(self, trust_env: bool = True, allow_private: bool = True) -> None:
         super().__init__()
         self.trust_env = trust_env
         self.auth = _without_netrc
         for scheme in ('http://', 'https://'):
-            self.mount(scheme, _Adapter())
+            self.mount(scheme, _Adapter() if allow_private else _PublicAdapter())
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Drop the credentials where a redirect leads elsewhere; requests would look into `.netrc` again."""
@@ -129,20 +137,58 @@ def _watch(connected: socket.socket | None) -> None:
         deadline.watch(connected)
 
 
-class _Http(HTTPConnectionPool):
-    ConnectionCls = _watched(HTTPConnectionPool.ConnectionCls)
+def _public(kind: Any) -> Any:
+    """A kind of connection that looks a name up once, and connects to what it found only if all of it is public."""
+
+    class Public(kind):  # type: ignore[misc]
+        _dns_host: str
+
+        def _new_conn(self) -> Any:
+            name, failure = self._dns_host, None
+            try:
+                for address in public_addresses(name, self.port):
+                    self._dns_host = address
+                    try:
+                        return super()._new_conn()
+                    except (HTTPError, OSError) as error:
+                        failure = error
+            finally:
+                self._dns_host = name  # which certificates are checked against
+            raise failure or OSError('the host has no address')
+
+    return Public
 
 
-class _Https(HTTPSConnectionPool):
-    ConnectionCls = _watched(HTTPSConnectionPool.ConnectionCls)
+def _make_pools_of(manager: Any, *wraps: Callable[[Any], Any]) -> None:
+    """Have a pool manager make connections of a kind that is wrapped."""
+    for scheme, pool in manager.pool_classes_by_scheme.items():
+        connection = pool.ConnectionCls
+        for wrap in wraps:
+            connection = wrap(connection)
+        wrapped = type(pool.__name__, (pool,), {'ConnectionCls': connection})
+        manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, scheme: wrapped}
 
 
 class _Adapter(HTTPAdapter):
+    wraps: Sequence[Callable[[Any], Any]] = (_watched,)
+
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         super().init_poolmanager(*arguments, **named)  # type: ignore[no-untyped-call]
-        self.poolmanager.pool_classes_by_scheme = {'http': _Http, 'https': _Https}
+        _make_pools_of(self.poolmanager, *self.wraps)
 
-    def proxy_manager_for(self, *arguments: Any, **named: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **named)  # type: ignore[no-untyped-call]
-        manager.pool_classes_by_scheme = {'http': _Http, 'https': _Https}
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **named)  # type: ignore[no-untyped-call]
+        if not known:
+            _make_pools_of(manager, _watched)
         return manager
+
+
+class _PublicAdapter(_Adapter):
+    wraps = (_public, _watched)
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
+        if select_proxy(request.url or '', named.get('proxies')):  # type: ignore[no-untyped-call]
+            with suppress(OSError):  # a name that only the proxy knows
+                public_addresses(parse_url(request.url or '').host or '', None)
+        return super().send(request, *arguments, **named)

@@ -7,7 +7,8 @@ to three channels, 16-bit samples keep their high byte.
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
+import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
@@ -28,11 +29,11 @@ FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'ICO', 'JPEG2000'
 but some of these start programs (EPS runs Ghostscript) and most are readers that hardly anyone has tested."""
 
 
-def check_encoded(data: bytes, source: str) -> None:
+def check_encoded(data: bytes, source: str, max_pixels: int | None = None) -> None:
     """Raise `InputError` unless data starts as an image and has its end; pixels are not decoded."""
     if not data:
         raise InputError(f'{source} is empty: expected an encoded image such as JPEG or PNG')
-    with _one_error(source), _open(data, source) as image:
+    with _one_error(source), _open(data, source, max_pixels) as image:
         kind = image.format
         image.verify()
     if kind in ('JPEG', 'MPO') and not _jpeg_has_end(data):
@@ -47,9 +48,9 @@ def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
         return rgb_from_pil(opened)
 
 
-def rgb_from_pil(image: Image.Image) -> NDArray[np.uint8]:
+def rgb_from_pil(image: Image.Image, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Pixels of a PIL image as uint8 RGB of shape (height, width, 3); the image is left as it is."""
-    _check_size(*image.size, 'the image')
+    _check_size(*image.size, 'the image', max_pixels)
     with _one_error('the image'):
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith('I'):  # 16-bit grey; PIL's own conversion clips it at 255
@@ -60,7 +61,7 @@ def rgb_from_pil(image: Image.Image) -> NDArray[np.uint8]:
         return np.array(upright.convert('RGB'))
 
 
-def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+def rgb_from_array(array: NDArray[Any], max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Pixels as uint8 RGB of shape (height, width, 3), from HWC, CHW or HW with 1, 3 or 4 channels.
 
     An array whose first and last axes could both be channels is read as HWC.
@@ -81,17 +82,28 @@ def rgb_from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         if array.shape[0] not in CHANNELS:
             raise InputError(f'an image array has shape {array.shape}: expected 1, 3 or 4 channels, first or last')
         array = array.transpose(1, 2, 0)
-    _check_size(array.shape[1], array.shape[0], 'the image array')
+    _check_size(array.shape[1], array.shape[0], 'the image array', max_pixels)
     if array.shape[2] == 1:
         return _repeat_grey(array[:, :, 0])
     return np.array(array[:, :, :3], order='C')  # a copy: the caller may fill the same buffer again
 
 
-def _open(data: bytes, source: str) -> Image.Image:
+def _open(data: bytes, source: str, max_pixels: int | None = None) -> Image.Image:
     with _one_error(source):
-        image = Image.open(io.BytesIO(data), formats=_formats())
-    _check_size(*image.size, source)
+        image = _identified(data)
+    _check_size(*image.size, source, max_pixels)
     return image
+
+
+def _identified(data: bytes) -> Image.Image:
+    """As `Image.open`, whose limit of pixels is one for the whole process, and half of the time a warning."""
+    for name in _formats():
+        factory, accepts = Image.OPEN[name]
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what readers raise at another kind
+            accepted = accepts is None or accepts(data[:16])
+            if accepted and not isinstance(accepted, str):  # a str is the reason for which it cannot
+                return factory(io.BytesIO(data), '')
+    raise UnidentifiedImageError('no reader knows it')
 
 
 def _formats() -> list[str]:
@@ -113,16 +125,19 @@ def _one_error(source: str) -> Iterator[None]:
             f'{source} is not an image: expected an encoded image such as JPEG or PNG; those taken are {kinds}'
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f'{source} has too many pixels: at most {MAX_PIXELS:,} are taken; scale it down') from error
+        raise InputError(f"{source} is over the limit of Pillow's own PIL.Image.MAX_IMAGE_PIXELS: {error}") from error
     except Exception as error:
         raise InputError(f'{source} is damaged: {error}') from error
 
 
-def _check_size(width: int, height: int, source: str) -> None:
+def _check_size(width: int, height: int, source: str, max_pixels: int | None) -> None:
+    """Where no limit is given, it is that of a model, which those who ask it cannot raise."""
     if width * height == 0:
         raise InputError(f'{source} has {width} x {height} pixels: expected at least one')
-    if width * height > MAX_PIXELS:
-        raise InputError(f'{source} has {width} x {height} pixels: at most {MAX_PIXELS:,} are taken; scale it down')
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > limit:
+        advice = 'scale it down' if max_pixels is None else 'scale it down, or use Image(..., max_pixels=...)'
+        raise InputError(f'{source} has {width} x {height} pixels: at most {limit:,} are taken; {advice}')
 
 
 def _repeat_grey(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

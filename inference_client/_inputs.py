@@ -7,18 +7,17 @@ one, is kept for the caller and never sent (see `_exchange`).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable as IterableABC
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator
-from urllib.parse import urlsplit
 
 import numpy as np
 from docarray import Document, DocumentArray
 
 from ._documents import copy_tree, new_document
-from ._fetch import load, shorten
-from ._images import check_encoded, rgb_from_array, rgb_from_pil
+from ._fetch import load, looks_like_image, shorten
+from ._images import MAX_PIXELS, check_encoded, rgb_from_array, rgb_from_pil
 from .errors import InputError
 
 IMAGE_FORMS = (
@@ -26,24 +25,42 @@ IMAGE_FORMS = (
     'a uint8 array or tensor of shape (height, width, channels), or a Document'
 )
 
-# Those of image/* types. A list of our own, for what `mimetypes` knows differs from machine to machine.
-_IMAGE_NAME = re.compile(
-    r'[^/]\.(apng|avif|bmp|gif|hei[cf]|ico|jfif|jp2|jpe|jpe?g|p[bgnp]m|png|svg|tiff?|webp)\Z', re.ASCII | re.I
-)
-
 
 @dataclass(frozen=True)
 class Text:
-    """Says that a string is text, where one that looks like an image's name would be read as an image."""
+    """Says that a string is text, where one that looks like an image's name would be read as an image.
+
+    Attributes:
+        value: the text.
+    """
 
     value: str
 
 
 @dataclass(frozen=True)
 class Image:
-    """Says that a value is an image, where a string that does not look like one would be text."""
+    """Says that a value is an image, where a string that does not look like one would be text; and how to take it.
+
+    Attributes:
+        value: an image in any of the forms that `image=` takes.
+        allow_private: whether an URL may be at, or redirect to, an address that is not public, such as 127.0.0.1.
+        max_pixels: larger images are refused, for a small file can hold a picture that fills the memory. What runs
+            the model has a limit of its own, which this does not raise.
+
+    Raises:
+        InputError: max_pixels is no positive int.
+    """
 
     value: Any
+    allow_private: bool = False
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise InputError(f'max_pixels is {self.max_pixels!r}: expected a positive int')
+
+
+AS_IT_IS = Image(None)  # how an image is taken that came without an `Image` around it
 
 
 def text_document(value: Any) -> Document:
@@ -57,19 +74,19 @@ def text_document(value: Any) -> Document:
 
 def image_document(value: Any) -> Document:
     """One document from an image in any of the forms of `IMAGE_FORMS`."""
-    if isinstance(value, Image):
-        value = value.value
+    how = value if isinstance(value, Image) else Image(value)
+    value = how.value
     if isinstance(value, Document):
-        return image_from_document(value)
+        return image_from_document(value, how)
     if isinstance(value, os.PathLike):
-        value = os.fsdecode(value)
+        value = _path(value)
     if isinstance(value, str):
-        return Document(uri=value, blob=_load_image(value))
+        return Document(uri=value, blob=_load_image(value, how))
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return Document(blob=_checked_blob(value, 'image data'))
+        return new_document(blob=_checked_blob(value, 'image data', how))
     if hasattr(value, 'read') and not isinstance(value, type):
-        return Document(blob=_checked_blob(_read(value), 'the image file'))
-    return Document(tensor=_pixels(value))
+        return new_document(blob=_checked_blob(_read(value), 'the image file', how))
+    return new_document(tensor=_pixels(value, how))
 
 
 def any_document(value: Any) -> Document:
@@ -81,19 +98,20 @@ def any_document(value: Any) -> Document:
     return image_document(value)
 
 
-def from_document(document: Any) -> Document:
+def from_document(document: Any, how: Image = AS_IT_IS) -> Document:
     """A copy of a document, checked, with the content behind its URI loaded."""
     if not isinstance(document, Document):
         raise InputError(f'docs holds a {type(document).__name__}: expected Document objects')
-    if _present(document.text):
-        return copy_tree(document, text=checked_text(document.text))
-    if _present(document.blob):
-        return copy_tree(document, blob=_checked_blob(document.blob, f'the blob of document {document.id}'))
-    if document.tensor is not None:
-        return copy_tree(document, tensor=_pixels(document.tensor))
-    if _present(document.uri):
-        return copy_tree(document, blob=_load_image(document.uri))
-    raise InputError(f'document {document.id} is empty: expected text, blob, tensor or uri')
+    held = document._data  # the properties create empty containers as they are read
+    if _present(held.text):
+        return copy_tree(document, text=checked_text(held.text))
+    if _present(held.blob):
+        return copy_tree(document, blob=_checked_blob(held.blob, f'the blob of document {held.id}', how))
+    if held.tensor is not None:
+        return copy_tree(document, tensor=_pixels(held.tensor, how))
+    if _present(held.uri):
+        return copy_tree(document, blob=_load_image(held.uri, how))
+    raise InputError(f'document {held.id} is empty: expected text, blob, tensor or uri')
 
 
 def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator[Document]:
@@ -107,11 +125,11 @@ def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator
         yield convert(value)
 
 
-def image_from_document(document: Any) -> Document:
+def image_from_document(document: Any, how: Image = AS_IT_IS) -> Document:
     """As `from_document`, of a document that holds an image."""
     if isinstance(document, Document) and _present(document.text):
         raise InputError(f'document {document.id} has text: expected an image')
-    return from_document(document)
+    return from_document(document, how)
 
 
 def documents(
@@ -121,18 +139,6 @@ def documents(
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, (Document, IterableABC)):
         raise InputError(f'docs is a {type(value).__name__}: expected a DocumentArray or an iterable of Document')
     return each(value, convert, 'Document objects')
-
-
-def looks_like_image(text: str) -> bool:
-    """Whether a string is a data URI of an image, or has a file name with an image's ending."""
-    if text[:5].lower() == 'data:':
-        return text[5:11].lower() == 'image/' and ',' in text
-    if text[:8].lower().startswith(('http://', 'https://', 'file://')):
-        try:
-            text = urlsplit(text).path
-        except ValueError:  # not an URL, though it starts like one
-            return False
-    return _IMAGE_NAME.search(text) is not None
 
 
 def _is_lazy(value: Any) -> bool:
@@ -164,53 +170,68 @@ def checked_text(text: Any) -> str:
     return text
 
 
-def _load_image(source: Any) -> bytes:
+def _load_image(source: Any, how: Image) -> bytes:
     if isinstance(source, os.PathLike):
-        source = os.fsdecode(source)
+        source = _path(source)
     if not isinstance(source, str):
         raise InputError(f'got a {type(source).__name__} as uri: expected a str')
     if not source:
         raise InputError(f'the image name is empty: expected {IMAGE_FORMS}')
-    return _checked_blob(load(source), shorten(source))
+    return _checked_blob(load(source, how.allow_private), shorten(source), how)
 
 
-def _checked_blob(data: Any, source: str) -> bytes:
+def _checked_blob(data: Any, source: str, how: Image) -> bytes:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f'{source} is a {type(data).__name__}: expected bytes')
-    encoded = bytes(data)
-    check_encoded(encoded, source)
+    with _foreign(source):  # a memoryview may have been released
+        encoded = bytes(data)
+    check_encoded(encoded, source, how.max_pixels)
     return encoded
+
+
+def _path(value: Any) -> str:
+    with _foreign('the path'):
+        return os.fsdecode(value)
 
 
 def _read(file: Any) -> bytes:
     """Read a file from where it stands to its end, and put it back there if it can seek."""
-    try:
+    with _foreign('the image file'):
         position = file.tell() if getattr(file, 'seekable', bool)() else None
         try:
             data = file.read()
+        except UnicodeDecodeError:  # as a text file it is no text
+            data = ''
         finally:
             if position is not None:
                 file.seek(position)
-    except UnicodeDecodeError:  # as a text file it is no text
-        data = ''
-    except (OSError, ValueError) as error:
-        raise InputError(f'the image file cannot be read: {error}') from error
     if not isinstance(data, bytes):
         raise InputError(f'the image file gave {type(data).__name__}: open it in binary mode ("rb")')
     return data
 
 
-def _pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _pixels(value: Any, how: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from PIL import Image as PIL
 
     if isinstance(value, PIL.Image):
-        return rgb_from_pil(value)
+        return rgb_from_pil(value, how.max_pixels)
     arrays = ('__array__', '__array_interface__')
     if isinstance(value, type) or not any(hasattr(value, name) for name in arrays):
         raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
-    if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
-        value = value.detach().cpu()
-    return rgb_from_array(np.asarray(value))
+    with _foreign(f'the {type(value).__name__}'):
+        if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
+            value = value.detach().cpu()
+        array = np.asarray(value)
+    return rgb_from_array(array, how.max_pixels)
+
+
+@contextmanager
+def _foreign(source: str) -> Iterator[None]:
+    """Make an `InputError` of whatever the code of a value that is not ours raises."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(f'{source} cannot be read: {error}') from error
 
 
 def as_list(value: Any) -> list[Any]:

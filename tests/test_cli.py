@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,38 @@ def test_vqa(embedded, photo, tmp_path):
     assert row['input'] == photo
     assert row['question'] == 'Question: Is it a cat or a dog? Answer:'
     assert 'cat' in row['response']
+
+
+@pytest.fixture
+def photo_url(photo):
+    """URL of a photo on this machine."""
+    handler = functools.partial(QuietHandler, directory=Path(photo).parent)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_port}/chelsea.png'
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [['encode'], ['encode', '--image'], ['caption'], ['vqa', 'a cat?'], ['rank', 'a cat'], ['rank', 'URL', 'a cat']],
+)
+def test_private_addresses_need_permission(embedded, photo_url, arguments):
+    arguments = [photo_url if one == 'URL' else one for one in arguments]
+    if photo_url not in arguments:
+        arguments.append(photo_url)
+    error = the_error(embedded(*arguments, NO_PROXY='127.0.0.1'))
+    assert 'is at a private address or redirects to one' in error
+    assert '--allow-private' in error
+    answered = rows(embedded(*arguments, '--allow-private', NO_PROXY='127.0.0.1'))
+    assert answered[0]['input'] == ('a cat' if 'a cat' in arguments[2:] else photo_url)
 
 
 @pytest.mark.parametrize('scheme', ['grpc', 'http', 'ws'])

@@ -222,8 +222,8 @@ def test_other_bytes_are_refused(junk):
             'damaged',
         ),
         (png_claiming(9000, 9000), '9000 x 9000 pixels: at most 80,000,000'),
-        (png_claiming(9500, 9500), 'too many pixels: at most 80,000,000'),  # where PIL warns
-        (png_claiming(60_000, 60_000), 'too many pixels: at most 80,000,000'),  # where PIL refuses
+        (png_claiming(9500, 9500), '9500 x 9500 pixels: at most 80,000,000'),  # where PIL would warn
+        (png_claiming(60_000, 60_000), '60000 x 60000 pixels: at most 80,000,000'),  # where PIL would refuse
         (png_claiming(0, 7), 'the upload '),
     ],
     ids=['empty', 'text', 'no pixels', 'large', 'larger', 'huge', 'no width'],
@@ -255,6 +255,24 @@ def test_too_many_pixels_are_refused_before_they_are_copied(shape):
     array = np.broadcast_to(np.uint8(0), shape)  # one byte, however large it looks
     with pytest.raises(InputError, match='at most 80,000,000 are taken'):
         rgb_from_array(array)
+
+
+def test_the_limit_of_pixels_can_be_moved():
+    for check, image in (
+        (lambda image, limit: check_encoded(image, 'it', limit), PNG),
+        (rgb_from_pil, Image.fromarray(noise())),
+        (rgb_from_array, noise()),
+    ):
+        check(image, 1200)
+        with pytest.raises(InputError, match=r'40 pixels: at most 1,199 are taken; .*max_pixels|30 x 40'):
+            check(image, 1199)
+
+
+@pytest.mark.parametrize('side', [9500, 20_000])
+def test_a_raised_limit_goes_beyond_that_of_pil(side):
+    check_encoded(png_claiming(side, side), 'it', side * side)
+    with pytest.raises(InputError, match=r'at most 80,000,000 are taken; scale it down$'):
+        decode_image(png_claiming(side, side))  # by a model: not to be raised by those who ask
 
 
 def test_a_lazily_opened_picture_is_refused_before_its_pixels_are_decoded():

@@ -18,6 +18,7 @@ from PIL import Image as PIL
 from strategies import data_uri, encoded, noise, snapshot
 
 from inference_client._documents import copy_with, new_document
+from inference_client._fetch import looks_like_image
 from inference_client._inputs import (
     IMAGE_FORMS,
     Image,
@@ -27,7 +28,6 @@ from inference_client._inputs import (
     each,
     from_document,
     image_document,
-    looks_like_image,
     text_document,
 )
 from inference_client.errors import InputError
@@ -175,6 +175,22 @@ def test_wrappers_say_what_a_string_is(png, tmp_path):
     assert any_document(str(nameless)).text == str(nameless)
     assert any_document(Image(str(nameless))).blob == PNG
     assert (Text('a'), Image('a')) == (Text('a'), Image('a'))
+
+
+@pytest.mark.parametrize(
+    'form', [PNG, io.BytesIO(PNG), data_uri(PNG), PIXELS, PIL.fromarray(PIXELS), Document(blob=PNG), Tensor(PIXELS)]
+)
+def test_the_limit_of_pixels_is_the_wrappers(form):
+    for convert in (image_document, any_document):
+        convert(Image(form, max_pixels=1200))
+        with pytest.raises(InputError, match='30 x 40 pixels: at most 1,199 are taken'):
+            convert(Image(form, max_pixels=1199))
+
+
+@pytest.mark.parametrize('limit', [0, -1, 1.5, '80', None])
+def test_a_limit_of_pixels_is_a_positive_int(limit):
+    with pytest.raises(InputError, match=r'max_pixels is .*: expected a positive int'):
+        Image(PNG, max_pixels=limit)
 
 
 def test_an_image_that_cannot_be_loaded_is_never_silently_text():

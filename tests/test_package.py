@@ -35,8 +35,18 @@ HEAVY = {
 
 # From the bottom up. A module imports what is below it, and its neighbours of the same entry.
 LAYERS = [
-    {'errors', '_version'},
-    {'_checks', '_config', '_documents', '_drivers', '_http', '_images', '_messages', '_spec', 'hookspecs'},
+    {'_addresses', '_version', 'errors'},
+    {
+        '_checks',
+        '_config',
+        '_documents',
+        '_drivers',
+        '_http',
+        '_images',
+        '_messages',
+        '_spec',
+        'hookspecs',
+    },
     {'_fetch'},
     {'_builtins', '_exchange', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
     {'_directory', '_plugins'},

@@ -14,6 +14,9 @@ import click
 from .._plugins import plugins
 from .options import MODEL, find_model, parse_parameters, with_options
 
+ALLOW_PRIVATE = click.option(
+    '--allow-private', is_flag=True, help='Fetch images from private addresses too, such as http://127.0.0.1.'
+)
 OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.')
 
 
@@ -26,12 +29,14 @@ OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write t
     type=click.Path(dir_okay=False),
     help='Write there: an array if it ends in .npy, else JSON lines.',
 )
+@ALLOW_PRIVATE
 @with_options(MODEL)
 def encode(
     inputs: tuple[str, ...],
     texts: tuple[str, ...],
     images: tuple[str, ...],
     output: str | None,
+    allow_private: bool,
     **options: Any,
 ) -> None:
     """Embed texts and images.
@@ -47,9 +52,9 @@ def encode(
     from .._inputs import any_document, image_document, text_document
 
     def documents() -> Iterator[Any]:
-        yield from map(any_document, _lines(inputs))
+        yield from map(any_document, _texts_and_images(_lines(inputs), allow_private))
         yield from map(text_document, texts)
-        yield from map(image_document, images)
+        yield from map(image_document, _images(images, allow_private))
 
     answered = _run('encode', options, docs=documents())
     if output and output.endswith('.npy'):
@@ -67,8 +72,9 @@ def encode(
 @click.argument('reference')
 @click.argument('candidates', nargs=-1, required=True)
 @OUTPUT
+@ALLOW_PRIVATE
 @with_options(MODEL)
-def rank(reference: str, candidates: tuple[str, ...], output: str | None, **options: Any) -> None:
+def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
     """Order CANDIDATES by how well they go with REFERENCE, best first.
 
     Each is a text, or an image where it has the file name of one.
@@ -76,7 +82,8 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, **opti
     \b
     Example: inference-client rank photo.jpg 'a photo of a cat' 'a photo of a rocket'
     """
-    answered = _run('rank', options, reference=reference, candidates=list(candidates))
+    first, *others = _texts_and_images((reference, *candidates), allow_private)
+    answered = _run('rank', options, reference=first, candidates=others)
     _write(
         (
             {
@@ -92,28 +99,30 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, **opti
 @click.command()
 @click.argument('images', nargs=-1, required=True)
 @OUTPUT
+@ALLOW_PRIVATE
 @with_options(MODEL)
-def caption(images: tuple[str, ...], output: str | None, **options: Any) -> None:
+def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
     """Describe IMAGES.
 
     \b
     Example: inference-client caption photo.jpg
     """
-    _write(map(_answer, _run('caption', options, image=list(images))), output)
+    _write(map(_answer, _run('caption', options, image=_images(images, allow_private))), output)
 
 
 @click.command()
 @click.argument('question')
 @click.argument('images', nargs=-1, required=True)
 @OUTPUT
+@ALLOW_PRIVATE
 @with_options(MODEL)
-def vqa(question: str, images: tuple[str, ...], output: str | None, **options: Any) -> None:
+def vqa(question: str, images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
     """Answer QUESTION about each of IMAGES.
 
     \b
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg
     """
-    _write(map(_answer, _run('vqa', options, image=list(images), question=question)), output)
+    _write(map(_answer, _run('vqa', options, image=_images(images, allow_private), question=question)), output)
 
 
 def _run(task: str, options: dict[str, Any], **inputs: Any) -> Any:
@@ -141,6 +150,20 @@ def _lines(inputs: Iterable[str]) -> Iterator[str]:
             yield from (line.rstrip('\r\n') for line in sys.stdin)
         else:
             yield value
+
+
+def _texts_and_images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
+    from .._fetch import looks_like_image
+    from .._inputs import Image
+
+    for value in values:
+        yield Image(value, allow_private) if looks_like_image(value) else value
+
+
+def _images(values: Iterable[str], allow_private: bool) -> list[Any]:
+    from .._inputs import Image
+
+    return [Image(value, allow_private) for value in values]
 
 
 def _shown(document: Any) -> str | None:

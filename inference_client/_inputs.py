@@ -116,13 +116,10 @@ def from_document(document: Any, how: Image = AS_IT_IS) -> Document:
 
 def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator[Document]:
     """Documents from one value, or lazily from a list or another iterable of values."""
-    if isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value):
-        for item in value:
-            yield convert(item)
-    elif isinstance(value, (dict, set, frozenset)):
+    if isinstance(value, (dict, set, frozenset)):
         raise InputError(f'got a {type(value).__name__}: expected {forms}, or a list of such')
-    else:
-        yield convert(value)
+    several = isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value)
+    return map(convert, value if several else [value])  # unlike a generator, it goes on after a bad item
 
 
 def image_from_document(document: Any, how: Image = AS_IT_IS) -> Document:

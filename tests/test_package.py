@@ -49,7 +49,7 @@ LAYERS = [
     },
     {'_fetch'},
     {'_builtins', '_exchange', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
-    {'_directory', '_plugins'},
+    {'_directory', '_plugins', 'inputs'},
     {'engines', 'tasks'},
     {'transports'},
     {'model'},

@@ -113,13 +113,13 @@ class MultimodalEngine(Engine):
         document.matches = [matches[i] for i in np.argsort(-cosines, kind='stable')]
 
     def _caption(self, documents: DocumentArray, parameters: Parameters) -> None:
-        captions = self.caption_image([_image(d) for d in documents], parameters)
+        captions = self.caption_image([read_image(d) for d in documents], parameters)
         for document, caption in zip(documents, captions):
             document.tags['response'] = caption
 
     def _vqa(self, documents: DocumentArray, parameters: Parameters) -> None:
         prompts = [_prompt(d) for d in documents]
-        answers = self.answer([_image(d) for d in documents], prompts, parameters)
+        answers = self.answer([read_image(d) for d in documents], prompts, parameters)
         for document, answer in zip(documents, answers):
             document.tags['response'] = answer
 
@@ -131,14 +131,19 @@ class MultimodalEngine(Engine):
         if texts:
             parts.append(self.encode_text([documents[i].text for i in texts], parameters))
         if images:
-            parts.append(self.encode_image([_image(documents[i]) for i in images], parameters))
+            parts.append(self.encode_image([read_image(documents[i]) for i in images], parameters))
         joined = np.concatenate(parts)
         rows = np.empty_like(joined)
         rows[texts + images] = joined
         return rows
 
 
-def _image(document: Document) -> NDArray[np.uint8]:
+def read_image(document: Document) -> NDArray[np.uint8]:
+    """The image of a document: RGB pixels, uint8 of shape (height, width, 3).
+
+    Raises:
+        InputError: it has none, or one that cannot be decoded.
+    """
     if document.blob:
         return decode_image(document.blob)
     if document.tensor is not None:

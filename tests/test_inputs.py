@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image as PIL
 from strategies import data_uri, encoded, noise, snapshot
 
+from inference_client import inputs
 from inference_client._documents import copy_with, new_document
 from inference_client._fetch import looks_like_image
 from inference_client._inputs import (
@@ -449,6 +450,22 @@ def test_one_image_that_can_be_iterated_is_still_one(one):
 
 def test_an_open_file_is_one_image_though_it_has_lines():
     assert [document.blob for document in each(io.BytesIO(PNG), image_document, IMAGE_FORMS)] == [PNG]
+
+
+@pytest.mark.parametrize('many', [list, tuple, iter])
+def test_a_bad_item_does_not_end_those_after_it(many):
+    found = each(many(['a', 5, 'b']), text_document, 'a str')
+    assert next(found).text == 'a'
+    with pytest.raises(InputError, match='got a int as text'):
+        next(found)
+    assert [document.text for document in found] == ['b']
+
+
+def test_the_module_for_plugins():
+    assert [document.text for document in inputs.text_documents(iter('ab'))] == ['a', 'b']
+    assert [document.blob for document in inputs.image_documents([PNG, io.BytesIO(PNG)])] == [PNG, PNG]
+    assert [document.tensor.shape for document in inputs.image_documents(PIXELS)] == [PIXELS.shape]
+    assert all(callable(getattr(inputs, name)) for name in inputs.__all__)
 
 
 # --------------------------------------------------------- looks_like_image

@@ -8,6 +8,7 @@ announced by its distribution as an entry point of the group `inference_client`:
 
 where `shout_plugin.py` holds, say:
 
+    from docarray import Document
     from inference_client import Call, Task, hookimpl
 
     class ShoutTask(Task):
@@ -23,7 +24,7 @@ where `shout_plugin.py` holds, say:
 Then `model.shout(text='hi')` sends a document to the endpoint `/shout`. Each hook is called at most
 once a process, when a name is looked up that is not built in, or when what is installed is listed. Each
 returns a mapping from names to classes, or to import strings `'module:Class'` for what should be imported
-only when it is asked for.
+only when it is asked for. To replace a name of somebody else takes more than a hook: see docs/plugins.md.
 """
 
 from __future__ import annotations

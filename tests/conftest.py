@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sites import Site
+
+from inference_client import _plugins
 
 HERE = Path(__file__).resolve().parent
 PHOTOS = HERE / 'photos'
@@ -24,10 +27,29 @@ settings.load_profile('suite')
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    """No token, endpoint or stored login of the machine reaches a test."""
+    """No token, endpoint, stored login or blocked plugin of the machine reaches a test."""
     monkeypatch.delenv('JINA_AUTH_TOKEN', raising=False)
     monkeypatch.delenv('INFERENCE_API_ENDPOINT', raising=False)
+    monkeypatch.delenv('INFERENCE_CLIENT_DISABLE_PLUGINS', raising=False)
     monkeypatch.setenv('JINA_HUB_ROOT', str(tmp_path / 'no-login'))
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Where a test installs plugins into this process."""
+    path = tmp_path / 'site'
+    path.mkdir()
+    monkeypatch.syspath_prepend(str(path))
+    yield Site(path, monkeypatch)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, '__file__', '')).startswith(str(path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def registry():
+    """A registry that loaded nothing yet."""
+    return _plugins.Plugins()
 
 
 @pytest.fixture

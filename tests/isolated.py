@@ -11,7 +11,13 @@ from pathlib import Path
 import inference_client
 
 PACKAGE = Path(inference_client.__file__).resolve().parent
-NOT_PASSED_ON = ('JINA_AUTH_TOKEN', 'INFERENCE_API_ENDPOINT', 'PYTHONSTARTUP', 'PYTHONWARNINGS')
+NOT_PASSED_ON = (
+    'JINA_AUTH_TOKEN',
+    'INFERENCE_API_ENDPOINT',
+    'INFERENCE_CLIENT_DISABLE_PLUGINS',
+    'PYTHONSTARTUP',
+    'PYTHONWARNINGS',
+)
 
 
 def run_python(code, *paths, arguments=(), **environment):
@@ -43,7 +49,8 @@ def write_distribution(site, name, entry_points, *, version='1.0', group='infere
     Args:
         site: a directory that is, or will be, on `sys.path`.
         name: of the distribution.
-        entry_points: `{name: 'module:object'}` of the group, or the text of the file.
+        entry_points: `{name: 'module:object'}` of the group, `{group: {name: 'module:object'}}`, or the text
+            of the file.
         version: of the distribution.
         group: of the entry points.
         modules: source by module name.
@@ -57,7 +64,11 @@ def write_distribution(site, name, entry_points, *, version='1.0', group='infere
     information.mkdir()
     (information / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n', 'utf-8')
     if isinstance(entry_points, dict):
-        lines = [f'[{group}]', *(f'{key} = {value}' for key, value in entry_points.items())]
-        entry_points = '\n'.join(lines)
+        nested = any(isinstance(value, dict) for value in entry_points.values())
+        groups = entry_points if nested else {group: entry_points}
+        entry_points = ''.join(
+            f'[{group}]\n' + ''.join(f'{key} = {value}\n' for key, value in entries.items())
+            for group, entries in groups.items()
+        )
     (information / 'entry_points.txt').write_text(entry_points + '\n', 'utf-8')
     return information

@@ -362,12 +362,42 @@ def test_plugins(cli, site):
     assert ['task', 'encode', 'inference-client'] in listed
     assert ['transport', 'grpcs', 'inference-client'] in listed
     assert ['engine', 'embedded', 'inference-client'] in listed
-    (failed,) = (line for line in done.stdout.splitlines() if line.startswith('failed'))
+    failed, lost = (line for line in done.stdout.splitlines() if line.startswith('failed'))
+    assert lost == (
+        "failed     lost (missing-plugin 1.0): the command 'lost' of missing-plugin 1.0 cannot be imported: "
+        "No module named 'no_such_module'"
+    )
     (warning,) = done.stderr.splitlines()
     assert warning.startswith('Warning: ')
     for line in (failed, warning):
         assert 'broken-plugin' in line
         assert 'it is broken' in line
+
+
+def test_plugins_that_replace_or_are_disabled(cli, site):
+    replacing = {'inference_client.replace.commands': {'demo': 'good_plugin:greet'}}
+    write_distribution(site, 'new-demo', replacing, version='2.0')
+    contending = {'inference_client.replace.commands': {'serve': 'good_plugin:greet'}}
+    write_distribution(site, 'new-serve', contending)
+    write_distribution(site, 'newer-serve', contending)
+    disabled = {'INFERENCE_CLIENT_DISABLE_PLUGINS': 'Broken_Plugin,nothing'}
+    done = cli('plugins', paths=[site], **disabled)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert 'command    demo         new-demo 2.0' in lines
+    assert f'replaced   command demo of inference-client {__version__}: by demo (new-demo 2.0)' in lines
+    assert 'disabled   broken (broken-plugin 1.0): by INFERENCE_CLIENT_DISABLE_PLUGINS' in lines
+    assert [line for line in lines if line.split()[:2] in (['command', 'serve'], ['failed', 'broken'])] == []
+    (failed,) = (line for line in lines if line.startswith('failed     serve '))
+    assert 'new-serve 1.0' in failed
+    assert 'newer-serve 1.0' in failed
+    assert 'Warning: INFERENCE_CLIENT_DISABLE_PLUGINS names nothing, but the installed plugins are ' in done.stderr
+    done = cli('demo', paths=[site], **disabled)
+    assert (done.returncode, done.stdout) == (0, 'hello\n')
+    done = cli('serve', paths=[site])
+    assert done.returncode == 1
+    assert 'new-serve 1.0' in done.stderr
+    assert '--help' in cli('--help', paths=[site]).stdout  # the contended command takes nothing else away
 
 
 def test_a_plugins_command(cli, site):

@@ -47,7 +47,7 @@ LAYERS = [
         '_spec',
         'hookspecs',
     },
-    {'_fetch'},
+    {'_fetch', '_installed', '_registered'},
     {'_builtins', '_exchange', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
     {'_directory', '_plugins', 'inputs'},
     {'engines', 'tasks'},

@@ -8,134 +8,12 @@ import warnings
 
 import pytest
 from isolated import output_of, run_python, write_distribution
+from sites import BUILT_IN, COMMAND, SHOUT, failures, names
 
-from inference_client import _plugins
+from inference_client import __version__, _plugins
 from inference_client.errors import MissingExtraError, PluginError, UnknownSchemeError
 
-BUILT_IN = {
-    'task': ['caption', 'encode', 'rank', 'vqa'],
-    'transport': ['grpc', 'grpcs', 'http', 'https', 'local', 'ws', 'wss'],
-    'engine': ['embedded'],
-    'command': ['caption', 'demo', 'encode', 'models', 'plugins', 'rank', 'serve', 'version', 'vqa'],
-}
-
-SHOUT = '''
-    """A plugin with one of each kind."""
-
-    from inference_client import Call, Engine, Response, Task, Transport, hookimpl
-
-
-    class Shout(Task):
-        name = 'shout'
-
-        def prepare(self, *, text, **parameters):
-            from docarray import Document
-
-            return Call([Document(text=text)], parameters)
-
-
-    class ShoutEngine(Engine):
-        tasks = frozenset({'shout'})
-
-        def run(self, task, documents, parameters):
-            for document in documents:
-                document.text = document.text.upper() + '!' * int(parameters.get('marks', 1))
-            return documents
-
-
-    class Pigeon(Transport):
-        def send(self, request, timeout):
-            return Response(request.id, request.documents)
-
-
-    @hookimpl
-    def inference_client_tasks():
-        return {'shout': Shout}
-
-
-    @hookimpl
-    def inference_client_engines():
-        return {'shouter': ShoutEngine}
-
-
-    @hookimpl
-    def inference_client_transports():
-        return {'pigeon': Pigeon}
-
-
-    @hookimpl
-    def inference_client_commands():
-        return {'shout': 'shout_command:shout'}
-'''
-
-COMMAND = '''
-    import click
-
-
-    @click.command()
-    @click.argument('text')
-    def shout(text):
-        """Say it loud."""
-        from inference_client import Client
-
-        click.echo(Client().get_model('local://shouter').shout(text=text)[0].text)
-'''
-
-
-class Site:
-    """Installed distributions, each in a directory of its own: the last one installed is loaded first."""
-
-    def __init__(self, path, monkeypatch):
-        self.path, self._monkeypatch = path, monkeypatch
-
-    def install(self, name, entry_points, **details):
-        """Gives the directory of the distribution's metadata."""
-        folder = self.path / f'lib-of-{name}'
-        folder.mkdir()
-        self._monkeypatch.syspath_prepend(str(folder))
-        return write_distribution(folder, name, entry_points, **details)
-
-    def install_hook(self, name, body, *, hook='tasks', version='1.0'):
-        """A distribution whose only module has one hook."""
-        module = name.replace('-', '_')
-        function = f'@hookimpl\ndef inference_client_{hook}():\n    {body}\n'
-        source = f'from inference_client import hookimpl\n\n{function}'
-        self.install(name, {'main': module}, version=version, **{module: source})
-
-    def install_shout(self):
-        self.install('shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND)
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    path = tmp_path / 'site'
-    path.mkdir()
-    monkeypatch.syspath_prepend(str(path))
-    yield Site(path, monkeypatch)
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, '__file__', '')).startswith(str(path)):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def registry():
-    """A registry that loaded nothing yet."""
-    return _plugins.Plugins()
-
-
-def names(registry, kind):
-    return [one.name for one in registry.listed(kind)]
-
-
-def failures(registry, expected):
-    """What failed, as text; it is also warned of."""
-    with pytest.warns(UserWarning, match='is left out') as caught:
-        registry.load_all()
-    assert [str(one.message) for one in caught] == [
-        f'plugin {what} is left out: {why}' for what, why in registry.failed
-    ]
-    assert len(registry.failed) == expected
-    return ' '.join(': '.join(failed) for failed in registry.failed)
+REPLACE = 'inference_client.replace.'
 
 
 # -- what comes with the package
@@ -326,6 +204,31 @@ def test_a_distribution_shadows_those_of_its_name_later_on_the_path(site, regist
     assert registry.failed == []
 
 
+def test_a_distribution_without_plugins_shadows_too(site, registry):
+    site.install_shout()
+    site.install('Shout-Plugin', '', version='2.0')
+    assert not registry.has('task', 'shout')
+
+
+def test_a_class_may_have_several_names(site, registry):
+    site.install(
+        'shout-plugin',
+        {'main': 'two_names'},
+        shout_plugin=SHOUT,
+        two_names="""
+        from inference_client import hookimpl
+        from shout_plugin import Pigeon
+
+        @hookimpl
+        def inference_client_transports():
+            return {'dove': Pigeon, 'doves': Pigeon, 'raven': 'shout_plugin:Pigeon'}
+    """,
+    )
+    found = {registry.get('transport', name) for name in ('dove', 'doves', 'raven')}
+    assert [one.__name__ for one in found] == ['Pigeon']
+    assert registry.failed == []
+
+
 def test_end_to_end_on_a_plugins_engine(tmp_path):
     write_distribution(tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT, shout_command=COMMAND)
     printed = output_of(
@@ -372,7 +275,26 @@ def test_a_plugins_command_runs(tmp_path):
     ('source', 'reason'),
     [
         ('raise RuntimeError("out of luck")', 'RuntimeError: out of luck'),
+        ('raise SystemExit("no licence")', 'SystemExit: no licence'),
         ('import no_such_library', "ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "raise ImportError('lost', name='onnxruntime.capi')",
+            "it needs onnxruntime, which is not installed: pip install 'inference-client[local]'",
+        ),
+        (
+            "from inference_client import MissingExtraError\nraise MissingExtraError('pip install acme[gpu]')",
+            'pip install acme[gpu]',
+        ),
+        (
+            """
+            from inference_client import hookimpl
+
+            @hookimpl
+            def inference_client_transports():
+                return {'pigeon2': 'a:b', 'Pigeon': 'a:b'}
+            """,
+            "ValueError: 'Pigeon' is no URL scheme: expected lower-case letters",
+        ),
         ('this is no Python', 'SyntaxError'),
         (
             """
@@ -533,6 +455,12 @@ def test_the_warning_comes_once(site, registry):
         ('engine', "'inference_client.transports.base:Transport'", 'expected a Engine'),
         ('engine', "'inference_client.engines.base:Engine'", "does not say its 'tasks'"),
         ('task', "'inference_client.tasks.base:Task'", "does not say its 'name'"),
+        ('transport', "'inference_client.transports.base:Transport'", 'the class Transport must define send'),
+        (
+            'engine',
+            "type('Lazy', (__import__('inference_client').Engine,), {'tasks': {'encode'}})",
+            'Lazy must define run',
+        ),
         ('task', "'collections'", 'cannot be imported: AttributeError'),
         ('task', "'collections:Nothing'", 'cannot be imported: AttributeError'),
         ('task', "''", 'cannot be imported: ValueError'),
@@ -549,7 +477,7 @@ def test_a_name_that_leads_to_something_else_says_so_when_asked_for(site, regist
     assert 'odd' in names(registry, kind)
     with pytest.raises(PluginError) as caught:
         registry.get(kind, 'odd')
-    assert f"the {kind} 'odd' of oddity" in str(caught.value)
+    assert f"the {kind} 'odd' of oddity 0.3 " in str(caught.value)
     assert expected in str(caught.value)
     assert registry.get('task', 'encode')
 
@@ -557,14 +485,16 @@ def test_a_name_that_leads_to_something_else_says_so_when_asked_for(site, regist
 def test_a_command_must_be_a_command(site, registry):
     pytest.importorskip('click')
     site.install_hook('oddity', "return {'odd': print}", hook='commands')
-    with pytest.raises(PluginError, match=r"the command 'odd' of oddity is .* expected a Command"):
+    with pytest.raises(PluginError, match=r"the command 'odd' of oddity 1.0 is .* expected a Command"):
         registry.get('command', 'odd')
 
 
 def test_a_plugin_that_raises_when_its_class_is_imported(site, registry):
     site.install_hook('late', "return {'late': 'late_class:Late'}")
     (site.path / 'late_class.py').write_text('raise OSError("no licence file")')
-    with pytest.raises(PluginError, match=r"the task 'late' of late cannot be imported: OSError\('no licence file'\)"):
+    with pytest.raises(
+        PluginError, match=r"the task 'late' of late 1.0 cannot be imported: OSError\('no licence file'\)"
+    ):
         registry.get('task', 'late')
 
 
@@ -572,8 +502,23 @@ def test_a_plugin_that_needs_an_extra_of_ours_gets_the_line(site, registry, monk
     monkeypatch.setitem(sys.modules, 'tokenizers', None)
     site.install_hook('needy', "return {'needy': 'needy_class:Needy'}", hook='engines')
     (site.path / 'needy_class.py').write_text('import tokenizers')
-    with pytest.raises(MissingExtraError, match=r"of needy needs tokenizers, .*'inference-client\[local\]'"):
+    with pytest.raises(MissingExtraError, match=r"of needy 1.0 needs tokenizers, .*'inference-client\[local\]'"):
         registry.get('engine', 'needy')
+
+
+def test_a_plugin_that_says_itself_what_to_install(site, registry):
+    site.install_hook('needy', "return {'needy': 'needy_class:Needy'}", hook='engines')
+    source = "from inference_client import MissingExtraError\nraise MissingExtraError('it needs a GPU: buy one')"
+    (site.path / 'needy_class.py').write_text(source)
+    with pytest.raises(MissingExtraError, match=r'^it needs a GPU: buy one$'):
+        registry.get('engine', 'needy')
+
+
+def test_a_plugin_that_ends_the_process_when_its_class_is_imported(site, registry):
+    site.install_hook('late', "return {'late': 'late_class:Late'}")
+    (site.path / 'late_class.py').write_text('raise SystemExit(3)')
+    with pytest.raises(PluginError, match=r"the task 'late' of late 1.0 cannot be imported: SystemExit\(3\)"):
+        registry.get('task', 'late')
 
 
 # -- names that clash
@@ -590,7 +535,9 @@ def test_two_plugins_that_claim_one_name_are_both_named(site, registry, kind):
         assert f"the {kind} 'both' is claimed by " in text
         assert 'alpha 1.2' in text
         assert 'beta 0.9' in text
-    assert [one.distribution for one in registry.listed(kind) if one.name == 'both'] == ['alpha', 'beta']
+    assert failed.startswith('both (alpha 1.2, beta 0.9): ')
+    assert 'INFERENCE_CLIENT_DISABLE_PLUGINS' in failed
+    assert names(registry, kind) == BUILT_IN[kind]
 
 
 @pytest.mark.parametrize(
@@ -600,12 +547,42 @@ def test_two_plugins_that_claim_one_name_are_both_named(site, registry, kind):
 def test_a_plugin_that_claims_a_built_in_name_does_not_get_it(site, registry, kind, name):
     site.install_hook('usurper', f"return {{{name!r}: 'usurper:Mine'}}", hook=f'{kind}s', version='6.6')
     failed = failures(registry, 1)
-    assert failed.startswith(f"{name} (usurper): the {kind} '{name}' is claimed by inference-client ")
-    assert 'usurper 6.6' in failed
-    claims = [one.distribution for one in registry.listed(kind) if one.name == name]
-    assert claims == ['inference-client', 'usurper']
+    assert failed.startswith(
+        f"{name} (usurper 6.6): the {kind} '{name}' is claimed by inference-client {__version__}, "
+    )
+    assert (
+        f'main (usurper 6.6): a plugin that means to replace it announces that in the group {REPLACE}{kind}s' in failed
+    )
+    (keeper,) = (one for one in registry.listed(kind) if one.name == name)
+    assert keeper.distribution == 'inference-client'
     if kind in ('task', 'transport'):
         assert registry.get(kind, name).__module__.startswith('inference_client.')
+
+
+def test_a_distribution_that_registers_a_name_twice(site, registry):
+    source = """
+        from inference_client import hookimpl
+
+        class Plugin:
+            @hookimpl
+            def inference_client_tasks(self):
+                return {'twice': 'nowhere:Twice'}
+
+        one, two = Plugin(), Plugin()
+    """
+    site.install('double', {'one': 'double:one', 'two': 'double:two'}, double=source)
+    failed = failures(registry, 1)
+    assert "twice (double 1.0): the task 'twice' is claimed by one (double 1.0) and two (double 1.0)" in failed
+    with pytest.raises(PluginError, match=r'claimed by one .* and two'):
+        registry.get('task', 'twice')
+
+
+def test_an_entry_point_that_is_there_twice(site, registry):
+    site.install_shout()
+    text = '[inference_client]\nmain = objects:one\nmain = objects:two\n'
+    site.install('double', text, objects='one, two = object(), object()')
+    assert 'double 1.0' in failures(registry, 1)
+    assert registry.has('task', 'shout')
 
 
 def test_one_name_of_two_kinds_is_no_clash(site, registry):

@@ -12,6 +12,7 @@ import click
 from .._plugins import plugins
 from .._version import __version__
 from ..errors import InferenceError
+from .options import one_line
 
 FAILED = 1  # exit code; 2 is for usage, which click sets
 
@@ -67,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         if '--debug' in itertools.takewhile(lambda one: one.startswith('-'), arguments):  # not a command's input
             traceback.print_exc()
         else:
-            click.echo(f'Error: {_one_line(_message(error))}', err=True)
+            click.echo(f'Error: {one_line(_message(error))}', err=True)
         return FAILED
 
 
@@ -78,8 +79,4 @@ def _message(error: Exception) -> str:
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    click.echo(f'Warning: {_one_line(message)}', err=True)
-
-
-def _one_line(message: Any) -> str:
-    return ' '.join(str(message).split())
+    click.echo(f'Warning: {one_line(message)}', err=True)

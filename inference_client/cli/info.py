@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from .._installed import DISABLE_VARIABLE, KINDS
 from .._plugins import plugins
 from .._version import __version__
-from .options import CLIENT, make_client, with_options
+from ..errors import InferenceError
+from .options import CLIENT, make_client, one_line, with_options
 
 
 @click.command()
@@ -32,16 +34,36 @@ def models(name: str | None, **options: Any) -> None:
 
 @click.command('plugins')
 def plugins_() -> None:
-    """Show tasks, transports, engines and commands, and which distribution brings each.
+    """Show tasks, transports, engines and commands, which distribution brings each, and what does not work.
+
+    A line for each: its kind, name, distribution and version. Then lines that begin with
 
     \b
-    Example: inference-client plugins
+    replaced  what is not used since a plugin replaces it, and which
+    failed    what does not work, and why
+    disabled  what INFERENCE_CLIENT_DISABLE_PLUGINS (names with commas between) blocks
+
+    Everything is imported to see whether it can be, but no model is loaded.
+
+    \b
+    Example: inference-client plugins | grep ^failed
     """
-    for kind in ('task', 'transport', 'engine', 'command'):
-        for one in plugins().listed(kind):
-            click.echo(f'{kind:<10} {one.name:<12} {one.distribution} {one.version}')
-    for what, reason in plugins().failed:
-        click.echo(f'{"failed":<10} {what}: {reason}')
+    found = plugins()
+    failed = []
+    for kind in KINDS:
+        for one in found.listed(kind):
+            try:
+                one.load()
+            except InferenceError as error:
+                failed.append((f'{one.name} ({one.distribution} {one.version})', str(error)))
+            else:
+                click.echo(f'{kind:<10} {one.name:<12} {one.distribution} {one.version}')
+    for loser, winner in found.replaced():
+        click.echo(f'{"replaced":<10} {loser.kind} {loser.name} of {loser}: by {winner}')
+    for what, reason in [*found.failed, *failed]:
+        click.echo(f'{"failed":<10} {what}: {one_line(reason)}')
+    for what in found.disabled:
+        click.echo(f'{"disabled":<10} {what}: by {DISABLE_VARIABLE}')
 
 
 @click.command()

@@ -66,6 +66,11 @@ def find_model(
     return make_client(ask_token, api_endpoint, ca_file).get_model(model, protocol=protocol)
 
 
+def one_line(message: Any) -> str:
+    """A message without its line breaks."""
+    return ' '.join(str(message).split())
+
+
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, Any]:
     """`KEY=VALUE` pairs as a dict."""
     parsed = {}

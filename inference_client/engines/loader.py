@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .._plugins import missing_extra, plugins
+from .._plugins import plugins
+from .._registered import missing_extra
 from ..errors import InferenceError, ServerError
 from .base import Engine
 

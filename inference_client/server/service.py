@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import Any, Callable, Iterator, Mapping
 
-from .._plugins import missing_extra
+from .._registered import missing_extra
 from ..errors import ConfigurationError, ServerError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

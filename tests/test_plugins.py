@@ -424,6 +424,13 @@ def test_what_an_uninstallation_leaves_is_passed_over(site, registry, metadata):
     assert registry.failed == []
 
 
+def test_what_an_uninstallation_leaves_shadows_nothing(site, registry):
+    site.install_shout()
+    (site.install('Shout-Plugin', '', version='0.9') / 'METADATA').unlink()
+    importlib.invalidate_caches()
+    assert registry.has('task', 'shout')
+
+
 def test_warnings_made_errors_leave_the_registry_whole(site, registry):
     site.install_shout()
     site.install('a-broken', {'main': 'a_broken'}, a_broken='raise RuntimeError')

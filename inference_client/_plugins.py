@@ -89,13 +89,13 @@ class Plugins:
         with self._lock:
             if self._complete:
                 return
+            installed = self._read()  # its warning may raise, and then all is still to be loaded
             self._complete = True
-            installed = self._read()
             for one in installed.plugins:
                 self._load(one)
             self._note_clashes()
-            for what, reason in self.failed:  # at the end: a warning that raises leaves nothing unloaded
-                warnings.warn(f'plugin {what} is left out: {reason}', stacklevel=3)
+            for what, why in self.failed:  # at the end: a warning that raises leaves nothing unloaded
+                warnings.warn(f'plugin {what} is left out: {why}', stacklevel=3)
 
     def _claims(self, kind: str, name: str) -> list[Registered]:
         with self._lock:

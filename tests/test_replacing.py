@@ -231,6 +231,14 @@ def test_a_name_that_blocks_nothing_is_warned_of_once(site, registry, monkeypatc
     assert registry.disabled == ['main (zebra 1.0)']
 
 
+def test_that_warning_made_an_error_leaves_the_registry_whole(site, registry, monkeypatch):
+    monkeypatch.setenv(DISABLE, 'nothing')
+    site.install_shout()
+    with pytest.raises(UserWarning, match='names nothing'):
+        registry.listed('task')
+    assert 'shout' in names(registry, 'task')
+
+
 def test_an_empty_variable_blocks_nothing(site, registry, monkeypatch):
     monkeypatch.setenv(DISABLE, ' , ')
     site.install_shout()

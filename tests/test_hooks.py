@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from isolated import output_of, run_python, write_distribution
+from pages import ROOT, blocks
 from peers import http_peer
 from sites import COMMAND, SHOUT
 
 from inference_client import __version__, _plugins, hookspecs
 
-PAGE = (Path(__file__).resolve().parents[1] / 'docs' / 'plugins.md').read_text(encoding='utf-8')
+PAGE = (ROOT / 'docs' / 'plugins.md').read_text(encoding='utf-8')
 HOOKS = sorted(name for name, value in vars(hookspecs).items() if hasattr(value, 'inference_client_spec'))
 USES = {
     'inference_client_tasks': "Client().get_model('local://shouter').shout(text='ahoy')[0].text",
@@ -73,10 +73,6 @@ def test_the_example_of_the_hooks_runs(tmp_path):
     assert printed == 'HI!'
 
 
-def blocks(language):
-    return re.findall(rf'```{language}\n(.*?)```', PAGE, re.DOTALL)
-
-
 def entry_points(toml):
     """Text of `entry_points.txt` from the tables of a `pyproject.toml`."""
     tables = re.findall(r'^\[project\.entry-points\."?([\w.]+)"?\]\n((?:.+\n)+)', toml, re.MULTILINE)
@@ -84,8 +80,8 @@ def entry_points(toml):
 
 
 def test_the_plugins_of_the_page_run(tmp_path):
-    engine, use, transport = blocks('python')
-    announced, replacing = map(entry_points, blocks('toml'))
+    engine, use, transport = blocks(PAGE, 'python')
+    announced, replacing = map(entry_points, blocks(PAGE, 'toml'))
     write_distribution(tmp_path, 'acme-models', announced, acme_models=engine)
     (tmp_path / 'logging').mkdir()
     write_distribution(tmp_path / 'logging', 'acme-logging', replacing, acme_logging=transport)
@@ -107,8 +103,8 @@ def test_the_plugins_of_the_page_run(tmp_path):
 
 def test_what_the_page_shows_of_the_command_line(tmp_path):
     pytest.importorskip('click')
-    engine, _, transport = blocks('python')
-    announced, replacing = map(entry_points, blocks('toml'))
+    engine, _, transport = blocks(PAGE, 'python')
+    announced, replacing = map(entry_points, blocks(PAGE, 'toml'))
     write_distribution(tmp_path, 'acme-models', announced, acme_models=engine)
     write_distribution(tmp_path, 'acme-logging', replacing, acme_logging=transport)
     broken = "raise RuntimeError('out of luck')"
@@ -116,7 +112,7 @@ def test_what_the_page_shows_of_the_command_line(tmp_path):
     write_distribution(tmp_path, 'shout-plugin', {'shout': 'shout_plugin'}, shout_plugin=SHOUT)
     code = "import sys\nfrom inference_client.__main__ import main\nsys.argv[1:] = ['plugins']\nmain()"
     done = run_python(code, tmp_path, INFERENCE_CLIENT_DISABLE_PLUGINS='shout')
-    (shown,) = blocks('text')
+    (shown,) = blocks(PAGE, 'text')
     shown = re.sub(r'(?<=inference-client )[\d.]+(?=:)', __version__, shown)
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if line in shown.splitlines()] == shown.splitlines()

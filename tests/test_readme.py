@@ -9,18 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from directory import model_directory
+from pages import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-
-
-def blocks(language):
-    return re.findall(rf'```{language}\n(.*?)```', README, re.DOTALL)
 
 
 @pytest.fixture
@@ -56,7 +51,7 @@ def run(code, namespace):
 def test_python_of_the_readme(folder, hosted, server):
     pytest.importorskip('onnxruntime')
     namespace, printed = {}, []
-    for code in blocks('python'):
+    for code in blocks(README, 'python'):
         code = code.replace('grpc://127.0.0.1:51000', server['grpc']).replace('https://host/api/v1', hosted.url)
         printed.append(run(code, namespace))
     output = ''.join(printed)
@@ -70,9 +65,12 @@ def test_python_of_the_readme(folder, hosted, server):
     assert namespace['blip2'].url == server['http']
 
 
+def shell_lines():
+    return ''.join(blocks(README, 'bash')).replace('\\\n', ' ').splitlines()
+
+
 def commands():
-    lines = ''.join(blocks('bash')).replace('\\\n', ' ').splitlines()
-    return [line for line in lines if line.startswith('inference-client ') and ' serve ' not in line]
+    return [line for line in shell_lines() if line.startswith('inference-client ') and ' serve ' not in line]
 
 
 @pytest.mark.parametrize('line', commands())
@@ -90,7 +88,9 @@ def test_commands_of_the_readme(folder, line):
 def test_curl_of_the_readme(server):
     if shutil.which('curl') is None:
         pytest.skip('needs curl')
-    (line,) = (line for line in ''.join(blocks('bash')).replace('\\\n', ' ').splitlines() if line.startswith('curl'))
+    (line,) = (
+        line for line in ''.join(blocks(README, 'bash')).replace('\\\n', ' ').splitlines() if line.startswith('curl')
+    )
     command = shlex.split(line.replace('http://127.0.0.1:51001', server['http']))
     done = subprocess.run([*command, '-s'], capture_output=True, text=True, timeout=60, check=True)
     assert '"embedding":[' in done.stdout

@@ -1,0 +1,39 @@
+"""The code in the README and in pages of `docs/`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from isolated import output_of, write_distribution
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(page, language):
+    """The code blocks of one language, in their order."""
+    return re.findall(rf'```{language}\n(.*?)```', page, re.DOTALL)
+
+
+def run_program(page, folder, name):
+    """Install the files of a page as a plugin, run the rest of its Python as one program, and give what it prints.
+
+    A block is a file if it begins with a comment that is nothing but a file's name.
+
+    Args:
+        page: its text.
+        folder: an empty one.
+        name: of the distribution.
+    """
+    modules, program = {}, []
+    for code in blocks(page, 'python'):
+        file = re.match(r'# (\w+)\.py\n', code)
+        if file:
+            modules[file[1]] = code
+        else:
+            program.append(code)
+    assert modules, f'{name} has no file'
+    assert program, f'{name} does not use its files'
+    hooks = {module: module for module, code in modules.items() if '@hookimpl' in code}
+    write_distribution(folder, name, hooks, **modules)
+    return output_of('\n'.join(program), folder) + '\n'

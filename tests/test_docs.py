@@ -1,0 +1,40 @@
+"""The pages on how to write plugins: each holds a complete program, which prints what the page says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pages import ROOT, blocks, run_program
+
+DOCS = ROOT / 'docs'
+ADDRESS = '127.0.0.1:5100[01]'
+
+
+def page(name):
+    return (DOCS / f'{name}.md').read_text(encoding='utf-8')
+
+
+def check(text, folder, name):
+    assert run_program(text, folder, name) == ''.join(blocks(text, 'text'))
+
+
+def test_write_a_transport(server, tmp_path):
+    text, count = re.subn(ADDRESS, server['grpc'].partition('://')[2], page('write-a-transport'))
+    assert count == 2
+    check(text, tmp_path, 'spread')
+
+
+def test_write_an_engine(tmp_path):
+    check(page('write-an-engine'), tmp_path, 'letters')
+
+
+@pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)
+def test_files_that_a_page_names_are_there(path):
+    for target in re.findall(r'\]\((?!http)([^)#]+)\)', path.read_text(encoding='utf-8')):
+        assert (DOCS / target).exists(), target
+
+
+def test_the_readme_names_every_page():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    assert [path.name for path in DOCS.glob('*.md') if f'(docs/{path.name})' not in readme] == []

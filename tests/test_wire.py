@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+import strategies
 from docarray import Document, DocumentArray
 from docarray.proto import docarray_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from inference_client._messages import Request
 from inference_client._wire import json as json_wire
@@ -26,49 +26,9 @@ from inference_client.errors import InferenceError, InputError, ProtocolError, S
 
 ROOT = Path(__file__).resolve().parents[1]
 
-words = st.text(st.characters(blacklist_categories=['Cs']), max_size=20)
+words = strategies.texts(0)
 names = st.text('abcdefgh_', min_size=1, max_size=8)
-floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
-plain = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
-    max_leaves=8,
-)
-REAL = ['u1', 'i2', 'i8', 'f2', 'f4', 'f8', '>f4', '?']
-
-
-def arrays(kinds):
-    finite = {'allow_nan': False, 'allow_infinity': False}
-    return hnp.arrays(st.sampled_from(kinds), hnp.array_shapes(max_dims=3, max_side=4), elements=finite)
-
-
-@st.composite
-def documents(draw, depth=1, kinds=(*REAL, 'c8')):
-    content = draw(
-        st.sampled_from(['text', 'blob', 'tensor', None]).flatmap(
-            lambda kind: {
-                'text': st.builds(dict, text=words.filter(bool)),
-                'blob': st.builds(dict, blob=st.binary(min_size=1, max_size=20)),
-                'tensor': st.builds(dict, tensor=arrays(kinds)),
-                None: st.just({}),
-            }[kind]
-        )
-    )
-    document = Document(id=draw(names), **content)
-    if draw(st.booleans()):
-        document.embedding = draw(arrays(kinds))
-    document.tags = draw(st.dictionaries(names, plain, max_size=3))
-    if draw(st.booleans()):
-        document.uri, document.weight, document.location = draw(words), 0.5, [1.0, 2.5]
-        document.granularity, document.modality, document.offset = 2, draw(words), 0.25
-    for name in draw(st.lists(names, max_size=2, unique=True)):
-        document.scores[name].value = draw(floats32)
-        document.scores[name].op_name = draw(words)
-        document.evaluations[name].ref_id = draw(words)
-    if depth:
-        document.matches = draw(st.lists(documents(depth - 1, kinds), max_size=2))
-        document.chunks = draw(st.lists(documents(depth - 1, kinds), max_size=2))
-    return document
+plain = strategies.plain_values()
 
 
 def canonical(document):
@@ -76,20 +36,25 @@ def canonical(document):
     return document.to_protobuf()
 
 
-@given(documents())
+def kept(array):
+    """All that an array is."""
+    return None if array is None else (array.dtype.str, array.shape, array.tobytes())
+
+
+@given(strategies.documents())
 def test_writing_equals_docarray(document):
     message = docarray_pb2.DocumentProto()
     write_document(message, document)
     assert message == canonical(document)
 
 
-@given(documents())
+@given(strategies.documents())
 def test_reading_equals_docarray(document):
     message = canonical(document)
     assert canonical(read_document(message)) == canonical(Document.from_protobuf(message))
 
 
-@given(st.lists(documents(), max_size=4), st.dictionaries(names, plain, max_size=3))
+@given(st.lists(strategies.documents(), max_size=4), st.dictionaries(names, plain, max_size=3))
 def test_protobuf_round_trip(docs, parameters):
     request = Request('/encode', DocumentArray(docs), parameters)
     data = protobuf_wire.encode_request(request)
@@ -99,6 +64,72 @@ def test_protobuf_round_trip(docs, parameters):
     assert [canonical(d) for d in response.documents] == [canonical(d) for d in theirs]
 
 
+@given(strategies.arrays())
+def test_arrays_survive_both_ways(array):
+    document = Document(embedding=array)
+    message = docarray_pb2.DocumentProto()
+    write_document(message, document)
+    assert kept(read_document(message).embedding) == kept(array)
+    assert kept(read_document(canonical(document)).embedding) == kept(array)
+    if array.size:  # docarray makes float64 of those without elements
+        assert kept(Document.from_protobuf(message).embedding) == kept(array)
+
+
+@given(st.recursive(st.floats(width=32), lambda inner: st.lists(inner, min_size=1, max_size=1), max_leaves=3))
+def test_lists_survive_as_lists(numbers):
+    if not isinstance(numbers, list):
+        numbers = [numbers]
+    message = docarray_pb2.DocumentProto()
+    write_document(message, Document(embedding=numbers))
+    assert str(read_document(message).embedding) == str(numbers)  # NaN is not NaN
+
+
+@pytest.mark.parametrize('kind', ['csr', 'csc', 'coo', 'bsr'])
+def test_sparse_arrays_survive_as_docarray_has_them(kind):
+    sparse = pytest.importorskip('scipy.sparse')
+    matrix = sparse.coo_matrix(([1.5, 2.5], ([0, 3], [2, 1])), shape=(4, 5)).asformat(kind)
+    message = docarray_pb2.DocumentProto()
+    write_document(message, Document(embedding=matrix))
+    read, theirs = read_document(message).embedding, Document.from_protobuf(message).embedding
+    assert type(read) is type(theirs) is type(matrix)
+    assert (read != matrix).nnz == (read != theirs).nnz == 0
+    assert read.dtype == theirs.dtype
+
+
+def sparse_message(shape=(2, 2), indices=(0, 1), values=(1.0,), dtype='<i8', name='scipy'):
+    """An answer with a sparse embedding that holds `values` at the pairs of `indices`."""
+    message = DataRequestProto()
+    embedding = message.data.docs.docs.add().embedding
+    embedding.cls_name = name
+    embedding.sparse.shape.extend(shape)
+    indices = np.array(indices, dtype).reshape(-1, 2)
+    for field, array in ((embedding.sparse.indices, indices), (embedding.sparse.values, np.array(values, '<f8'))):
+        field.buffer, field.dtype = array.tobytes(), array.dtype.str
+        field.shape.extend(array.shape)
+    return message
+
+
+@pytest.mark.parametrize(
+    'odd',
+    [
+        {'shape': (2**31, 2**31)},  # as csr it would take 16 GB, and nothing is in it
+        {'shape': ()},
+        {'shape': (2, 2, 2)},
+        {'values': ()},
+        {'values': (1.0, 2.0)},
+        {'dtype': '<f8'},
+        {'name': 'torch'},
+        {'name': 'tensorflow'},
+        {'indices': (2, 0)},
+    ],
+)
+def test_odd_sparse_arrays_are_a_protocol_error(odd):
+    if 'indices' in odd:
+        pytest.importorskip('scipy')
+    with pytest.raises(ProtocolError):
+        protobuf_wire.read_response(sparse_message(**odd))
+
+
 def test_arrays_are_the_callers_own():
     data = protobuf_wire.encode_request(Request('/x', DocumentArray([Document(embedding=np.ones(3))])))
     embedding = protobuf_wire.read_response(protobuf_wire.decode_message(data)).documents[0].embedding
@@ -106,7 +137,7 @@ def test_arrays_are_the_callers_own():
     assert embedding.tolist() == [2, 2, 2]
 
 
-@given(documents(kinds=REAL))
+@given(strategies.documents(dtypes=strategies.REAL))
 def test_json_keeps_what_a_model_needs(document):
     body = orjson.loads(json_wire.encode_request(Request('/encode', DocumentArray([document]), {'x': 1})))
     assert body['exec_endpoint'] == '/encode'
@@ -178,6 +209,43 @@ def test_garbage_is_a_protocol_error(data):
         assert isinstance(error, (ProtocolError, ServerError))
     with pytest.raises(ProtocolError):
         json_wire.decode_response(data, 'r')
+
+
+@given(strategies.messages(docarray_pb2.DocumentProto))
+def test_any_message_is_a_protocol_error_or_read(document):
+    message = DataRequestProto()
+    message.data.docs.docs.add().CopyFrom(document)
+    read_or_refused(protobuf_wire.encode_request(Request('/x', DocumentArray())) + message.SerializeToString())
+
+
+@given(strategies.messages(DataRequestProto))
+def test_any_answer_is_a_protocol_error_or_read(message):
+    read_or_refused(message.SerializeToString())
+
+
+@given(st.data(), strategies.documents())
+def test_a_damaged_answer_is_a_protocol_error_or_read(data, document):
+    request = Request('/x', DocumentArray([document]), {'x': 1})
+    read_or_refused(data.draw(strategies.damaged(protobuf_wire.encode_request(request))))
+
+
+def read_or_refused(data):
+    try:
+        response = protobuf_wire.read_response(protobuf_wire.decode_message(data))
+    except InferenceError as error:
+        assert isinstance(error, (ProtocolError, ServerError))
+        str(error).encode()
+    else:
+        assert isinstance(response.documents, DocumentArray)
+
+
+@given(st.data(), strategies.documents(dtypes=strategies.REAL))
+def test_damaged_json_is_a_protocol_error_or_read(data, document):
+    whole = json_wire.encode_request(Request('/x', DocumentArray([document]), {'x': 1}))
+    try:
+        json_wire.decode_response(data.draw(strategies.damaged(whole)), 'r')
+    except InferenceError as error:
+        assert isinstance(error, (ProtocolError, ServerError))
 
 
 json_values = st.recursive(

@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from docarray.proto.io.ndarray import flush_ndarray, read_ndarray
+from docarray.proto.io.ndarray import flush_ndarray
 
 from ..errors import ProtocolError
+
+MAX_SIDE = 1 << 24  # rows or columns of a sparse matrix, which take memory though nothing is in them
 
 
 def write_array(message: Any, value: Any) -> None:
@@ -28,11 +30,24 @@ def read_array(message: Any) -> Any:
     What was dense in another framework comes as numpy, so that no server can make a client import one.
     """
     if message.WhichOneof('content') == 'sparse':
-        if message.cls_name != 'scipy':
-            raise ProtocolError(f'a sparse array of {message.cls_name!r} came: expected scipy or a dense array')
-        return read_ndarray(message)
+        return _sparse(message)
     array = _dense(message.dense)
     return array.tolist() if message.cls_name == 'list' else array
+
+
+def _sparse(message: Any) -> Any:
+    if message.cls_name != 'scipy':
+        raise ProtocolError(f'a sparse array of {message.cls_name!r} came: expected scipy or a dense array')
+    shape = tuple(message.sparse.shape)
+    if len(shape) != 2 or max(shape) > MAX_SIDE:
+        raise ProtocolError(f'a sparse array of shape {shape} came: expected 2 sides of at most {MAX_SIDE:,}')
+    indices, values = _dense(message.sparse.indices), _dense(message.sparse.values)
+    if indices.shape != (values.size, 2) or indices.dtype.kind not in 'iu' or values.dtype.kind not in 'biufc':
+        raise ProtocolError('a sparse array came whose indices do not go with its values')
+    from scipy.sparse import coo_matrix
+
+    kind = message.parameters.fields['sparse_format'].string_value
+    return coo_matrix((values, indices.T), shape=shape).asformat(kind or 'coo')
 
 
 def _dense(message: Any) -> np.ndarray[Any, Any]:

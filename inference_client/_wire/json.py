@@ -81,7 +81,7 @@ def _from_document(document: Document) -> dict[str, Any]:
     for name in ('tensor', 'embedding'):
         value = getattr(data, name)
         if value is not None:
-            array = np.ascontiguousarray(value)
+            array = np.asarray(value, order='C')
             fields[name] = array.astype(array.dtype.newbyteorder('='), copy=False)  # orjson takes no other
     for name in ('scores', 'evaluations'):
         if getattr(data, name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable as IterableABC
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator
 
@@ -60,6 +60,7 @@ class Image:
             raise InputError(f'max_pixels is {self.max_pixels!r}: expected a positive int')
 
 
+ARRAYS = ('__array__', '__array_interface__')
 AS_IT_IS = Image(None)  # how an image is taken that came without an `Image` around it
 
 
@@ -84,7 +85,7 @@ def image_document(value: Any) -> Document:
         return Document(uri=value, blob=_load_image(value, how))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return new_document(blob=_checked_blob(value, 'image data', how))
-    if hasattr(value, 'read') and not isinstance(value, type):
+    if _has(value, 'read') and not isinstance(value, type):
         return new_document(blob=_checked_blob(_read(value), 'the image file', how))
     return new_document(tensor=_pixels(value, how))
 
@@ -142,8 +143,7 @@ def _is_lazy(value: Any) -> bool:
     """Whether a value is an iterator or other plain iterable, rather than one image or text."""
     if isinstance(value, (str, bytes, bytearray, memoryview, dict, set, frozenset, Document, Text, Image)):
         return False
-    single = any(hasattr(value, name) for name in ('read', '__array__', '__array_interface__', '__fspath__'))
-    return isinstance(value, IterableABC) and not single
+    return isinstance(value, IterableABC) and not _has(value, 'read', '__fspath__', *ARRAYS)
 
 
 def _present(value: Any) -> bool:
@@ -212,8 +212,7 @@ def _pixels(value: Any, how: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
     if isinstance(value, PIL.Image):
         return rgb_from_pil(value, how.max_pixels)
-    arrays = ('__array__', '__array_interface__')
-    if isinstance(value, type) or not any(hasattr(value, name) for name in arrays):
+    if isinstance(value, type) or not _has(value, *ARRAYS):
         raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
     with _foreign(f'the {type(value).__name__}'):
         if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
@@ -222,13 +221,20 @@ def _pixels(value: Any, how: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return rgb_from_array(array, how.max_pixels)
 
 
+def _has(value: Any, *names: str) -> bool:
+    """Whether it has one of these attributes; code that is not ours may raise whatever it likes when asked."""
+    with suppress(Exception):
+        return any(hasattr(value, name) for name in names)
+    return False
+
+
 @contextmanager
 def _foreign(source: str) -> Iterator[None]:
     """Make an `InputError` of whatever the code of a value that is not ours raises."""
     try:
         yield
     except Exception as error:
-        raise InputError(f'{source} cannot be read: {error}') from error
+        raise InputError(f'{source} cannot be read: {str(error) or type(error).__name__}') from error
 
 
 def as_list(value: Any) -> list[Any]:

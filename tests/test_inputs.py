@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import io
 import mimetypes
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from docarray.score import NamedScore
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PIL
-from strategies import data_uri, encoded, noise, snapshot
+from strategies import Tensor, data_uri, encoded, image_forms, noise, snapshot
 
 from inference_client import inputs
 from inference_client._documents import copy_with, new_document
 from inference_client._fetch import looks_like_image
+from inference_client._images import decode_image
 from inference_client._inputs import (
     IMAGE_FORMS,
     Image,
@@ -35,27 +37,6 @@ from inference_client.errors import InputError
 
 PIXELS = noise()
 PNG = encoded(PIXELS)
-
-
-class Tensor:
-    """What a torch tensor looks like from outside: pixels only after detach() and cpu()."""
-
-    def __init__(self, pixels, steps=()):
-        self.pixels, self.steps = pixels, steps
-
-    def detach(self):
-        return Tensor(self.pixels, (*self.steps, 'detach'))
-
-    def cpu(self):
-        return Tensor(self.pixels, (*self.steps, 'cpu'))
-
-    def __array__(self, dtype=None, copy=None):
-        if self.steps != ('detach', 'cpu'):
-            raise TypeError('needs gradients or is on a device')
-        return self.pixels
-
-    def __iter__(self):
-        raise AssertionError('a tensor is one image')
 
 
 class Pipe(io.RawIOBase):
@@ -199,6 +180,48 @@ def test_an_image_that_cannot_be_loaded_is_never_silently_text():
         any_document('missing.jpg')
 
 
+# -------------------------------------------------------- the same everywhere
+
+
+@given(pixels=strategies.pixels(channels=(3,)))
+def test_every_form_becomes_one_document_with_the_same_pixels(pixels, tmp_path):
+    png = encoded(pixels)
+    as_bytes, as_pixels = image_forms(png, pixels, tmp_path / 'cat.png')
+    for number, form in enumerate([*as_bytes, *as_pixels]):
+        for value in (form, Image(form)):
+            (document,) = each(value, image_document, IMAGE_FORMS)
+            if number < len(as_bytes):
+                assert document.blob == png
+                assert np.array_equal(decode_image(document.blob), pixels)
+            else:
+                assert np.array_equal(document.tensor, pixels)
+            assert document.content_type == ('blob' if number < len(as_bytes) else 'tensor')
+            assert snapshot(from_document(document)) == snapshot(document)
+
+
+@given(document=strategies.documents(dtypes=('u1',)))
+def test_a_document_that_was_taken_is_taken_again_as_it_is(document):
+    try:
+        taken = from_document(document)
+    except InputError:
+        return
+    for function in (from_document, any_document):
+        assert snapshot(function(taken)) == snapshot(taken)
+
+
+@given(values=st.lists(strategies.texts() | st.just(PNG) | st.just(PIXELS)), junk=st.none() | strategies.junk())
+def test_all_are_taken_in_order_up_to_the_first_that_cannot_be(values, junk):
+    def convert(value):
+        return text_document(value) if isinstance(value, str) else image_document(value)
+
+    whole = [snapshot(convert(value)) for value in values]
+    taken = []
+    with pytest.raises(InputError) if junk is not None and not isinstance(junk, str) else nullcontext():
+        for document in each([*values, *([] if junk is None or isinstance(junk, str) else [junk])], convert, ''):
+            taken.append(snapshot(document))
+    assert [{**one, 'id': ''} for one in taken] == [{**one, 'id': ''} for one in whole]
+
+
 # ---------------------------------------------------------- nothing changes
 
 
@@ -269,6 +292,16 @@ def test_junk_is_an_input_error_whatever_it_is(junk):
         for function in (text_document, any_document):
             with pytest.raises(InputError):
                 function(junk)
+
+
+@given(value=strategies.hostile())
+def test_what_raises_when_it_is_looked_at_is_an_input_error(value):
+    for function in (image_document, any_document, text_document, from_document, lambda one: from_document(Image(one))):
+        with pytest.raises(InputError):
+            function(value)
+    for field in ('text', 'blob', 'tensor'):
+        with pytest.raises(InputError):
+            from_document(Document(**{field: value}))
 
 
 @given(junk=strategies.junk())

@@ -13,6 +13,9 @@ from .errors import InputError
 CONTAINERS = frozenset({'tags', '_metadata', 'location', 'scores', 'evaluations', 'chunks', 'matches'})
 NOT_COPIED = frozenset({'_reference_doc', 'content'})  # the document itself, and another name of its content
 CONVERTED = ('uri', 'mime_type', 'chunks', 'matches')  # as they are set: types are guessed, lists become arrays
+DEEPEST = (
+    20  # of documents within documents, and of tags: a message of protobuf has at most 100 levels, and they add up
+)
 ANSWERS = {'embedding': None, 'scores': None, 'evaluations': None}
 
 
@@ -48,31 +51,30 @@ def copy_tree(document: Document, **changes: Any) -> Document:
     Raises:
         InputError: it is nested too deeply, or within itself, or its tags are no dict.
     """
-    try:
-        return _copy_tree(document, changes)
-    except RecursionError:
-        raise InputError(f'document {document.id} is nested too deeply, or within itself') from None
+    return _copy_tree(document, changes, 0)
 
 
-def _copy_tree(document: Document, changes: dict[str, Any]) -> Document:
+def _copy_tree(document: Document, changes: dict[str, Any], depth: int) -> Document:
     data = document._data
+    if depth > DEEPEST:
+        raise InputError(f'document {data.id} is the {depth}th within another, or holds itself: expected {DEEPEST}')
     owned: dict[str, Any] = dict(ANSWERS)
     for name in ('chunks', 'matches'):
         inner = getattr(data, name)
         if inner:
-            owned[name] = [_copy_tree(one, {}) for one in inner]
-    if data.tags:
-        if not isinstance(data.tags, dict):
-            raise InputError(f'document {data.id} has a {type(data.tags).__name__} as tags: expected a dict')
-        owned['tags'] = _owned(data.tags)
-    for name in ('_metadata', 'location'):
+            owned[name] = [_copy_tree(one, {}, depth + 1) for one in inner]
+    if data.tags and not isinstance(data.tags, dict):
+        raise InputError(f'document {data.id} has a {type(data.tags).__name__} as tags: expected a dict')
+    for name in ('tags', '_metadata', 'location'):
         if getattr(data, name):
-            owned[name] = _owned(getattr(data, name))
+            owned[name] = _owned(getattr(data, name), f'{name} of document {data.id}', 0)
     return copy_with(document, **{**owned, **changes})
 
 
-def _owned(value: Any) -> Any:
+def _owned(value: Any, name: str, depth: int) -> Any:
     """A copy of nested dicts and lists."""
+    if depth > DEEPEST:
+        raise InputError(f'the {name} are nested more than {DEEPEST} deep: expected plainer data')
     if isinstance(value, dict):
-        return {key: _owned(inner) for key, inner in value.items()}
-    return [_owned(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _owned(inner, name, depth + 1) for key, inner in value.items()}
+    return [_owned(inner, name, depth + 1) for inner in value] if isinstance(value, list) else value

@@ -446,11 +446,25 @@ def test_what_is_no_document_is_refused_as_docs(value):
         list(documents(value))
 
 
-def test_a_document_within_itself_is_refused():
-    document = Document(text='a')
-    document.matches.append(document)
-    with pytest.raises(InputError, match='nested too deeply, or within itself'):
-        from_document(document)
+def nested(depth):
+    document, tags = Document(text='a'), {}
+    for _ in range(depth):
+        document, tags = Document(text='a', matches=[document]), {'x': tags}
+    return document, Document(text='a', tags=tags)
+
+
+def test_documents_may_be_nested_but_not_without_end():
+    chain, tagged = map(from_document, nested(19))
+    for _ in range(19):
+        (chain,), tagged.tags = chain.matches, tagged.tags['x']
+    assert (chain.text, chain.matches[:], tagged.tags) == ('a', [], {})
+    itself = Document(text='a')
+    itself.matches.append(itself)
+    tags = {}
+    tags['x'] = [tags]
+    for document in (*nested(22), itself, Document(text='a', tags=tags)):
+        with pytest.raises(InputError, match=r'is the 21th within another, or holds itself|nested more than 20 deep'):
+            from_document(document)
 
 
 @pytest.mark.parametrize('tags', ['abc', [1], 5])

@@ -15,6 +15,7 @@ from PIL import Image as PIL
 from strategies import encoded, image_forms, noise
 
 from inference_client import Client, InputError
+from inference_client._documents import DEEPEST
 
 SCHEMES = ['grpc', 'http', 'ws']
 
@@ -138,6 +139,19 @@ def test_what_is_no_unicode_is_refused_before_it_is_sent(plain, text):
         with pytest.raises(InputError) as caught:
             plain.encode(**arguments)
         str(caught.value).encode()
+
+
+def test_the_deepest_documents_that_are_taken_arrive(plain):
+    document = Document(text='a')
+    for _ in range(DEEPEST):
+        tags = {}
+        for _ in range(DEEPEST - 1):
+            tags = {'x': tags}
+        document = Document(text='a', tags={'x': tags}, matches=[document])
+    (answer,) = plain.encode(docs=document)
+    for _ in range(DEEPEST):
+        assert answer.tags['x'] == document.tags['x']
+        (answer,), (document,) = answer.matches, document.matches
 
 
 @settings(max_examples=20)

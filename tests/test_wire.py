@@ -435,6 +435,14 @@ def test_complex_numbers_are_no_json():
 
 
 @pytest.mark.parametrize('wire', [protobuf_wire, json_wire])
+def test_what_is_nested_without_end_is_an_input_error(wire):
+    document = Document(text='a')
+    document.chunks.append(document)
+    with pytest.raises(InputError, match='cannot be sent'):
+        wire.encode_request(Request('/x', DocumentArray([document])))
+
+
+@pytest.mark.parametrize('wire', [protobuf_wire, json_wire])
 def test_what_cannot_be_sent_is_an_input_error(wire):
     with pytest.raises(InputError, match='cannot be sent'):
         wire.encode_request(Request('/x', DocumentArray([Document(text='a')]), {'x': 10**400}))

@@ -26,14 +26,14 @@ def encode_request(request: Request) -> bytes:
     Raises:
         InputError: a document or a parameter holds what JSON cannot.
     """
-    body = {
-        'exec_endpoint': request.endpoint,
-        'parameters': request.parameters,
-        'data': [_from_document(document) for document in request.documents],
-    }
     try:
+        body = {
+            'exec_endpoint': request.endpoint,
+            'parameters': request.parameters,
+            'data': [_from_document(document) for document in request.documents],
+        }
         return orjson.dumps(body, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f'a document or parameter cannot be sent: {error}') from error
 
 

@@ -28,9 +28,12 @@ def embedded():
         yield model
 
 
-@pytest.fixture(scope='module', params=SCHEMES)
+@pytest.fixture(params=SCHEMES)
 def plain(request, plain_flow):
-    """A Jina server of somebody else's, by each of its protocols."""
+    """A Jina server of somebody else's, by each of its protocols.
+
+    Connected anew for each test: after 20 s websockets makes pings with `random`, which hypothesis takes for ours.
+    """
     with Client().get_model(plain_flow[request.param]) as model:
         yield model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from isolated import NOT_PASSED_ON, write_distribution
+from pages import blocks
 from PIL import Image
 
 from inference_client.server.process import served
@@ -71,11 +73,11 @@ class Environment:
         """What `inference-client` prints: its results, or where it fails, its error."""
         return self.run([self.python, '-m', 'inference_client', *arguments], code=code)
 
-    def run(self, command, code=0, cwd=None):
+    def run(self, command, code=0, cwd=None, **environment):
         done = subprocess.run(
             [str(part) for part in command],
             cwd=str(cwd or self._folder),
-            env=self.variables,
+            env={**self.variables, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding='utf-8',
@@ -172,6 +174,48 @@ def test_what_is_installed_is_listed(installed):
     ]:
         assert [kind, name, f'inference-client-{distribution}', '1.0'] in lines
     assert not any('failed' in line for line in lines)
+
+
+# -- their READMEs
+
+
+def readme(name):
+    return (EXAMPLES / f'inference-client-{name}' / 'README.md').read_text(encoding='utf-8')
+
+
+def run_commands(installed, page, folder, **environment):
+    """Run the commands of a page that end by themselves; gives what they print."""
+    lines = [line for line in ''.join(blocks(page, 'bash')).splitlines() if line.startswith('inference-client ')]
+    ending = [line for line in lines if ' serve ' not in line and ' unix-bridge ' not in line]
+    assert ending
+    commands = [[installed.python, '-m', 'inference_client', *shlex.split(line)[1:]] for line in ending]
+    return ''.join(installed.run(command, cwd=folder, **environment) for command in commands)
+
+
+def test_the_readme_of_upscale(installed, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.save(tmp_path / 'photo.jpg')
+    (code,) = blocks(readme('upscale'), 'python')
+    shown = code + "print(response[0].blob[:4], response[0].tags['width'])\n"
+    told = run_commands(installed, readme('upscale'), tmp_path)
+    assert (json.loads(told)['width'], size_of(tmp_path / 'large.png')[0]) == (1600, 1600)
+    assert installed.run([installed.python, '-c', shown], cwd=tmp_path) == "b'\\x89PNG' 1600\n"
+
+
+def test_the_readme_of_unix(installed, bridge, plain_flow):
+    (code,) = blocks(readme('unix'), 'python')
+    code = code.replace('unix:///run/user/1000/model.sock', bridge(plain_flow['grpc']))
+    shown = code.replace('model.encode', 'response = model.encode') + 'print(len(response[0].embedding))\n'
+    assert installed.run([installed.python, '-c', shown]) == '4\n'
+
+
+def test_the_readme_of_callable(installed, tmp_path):
+    page = readme('callable')
+    (tmp_path / 'my_model.py').write_text(blocks(page, 'python')[0])
+    (line,) = (line for line in ''.join(blocks(page, 'bash')).splitlines() if line.startswith('export '))
+    environment = dict(pair.split('=', 1) for pair in shlex.split(line)[1:])
+    told = run_commands(installed, page, tmp_path, **environment)
+    assert json.loads(told)['embedding'] == [22, 4]
 
 
 # -- upscale

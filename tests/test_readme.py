@@ -88,9 +88,7 @@ def test_commands_of_the_readme(folder, line):
 def test_curl_of_the_readme(server):
     if shutil.which('curl') is None:
         pytest.skip('needs curl')
-    (line,) = (
-        line for line in ''.join(blocks(README, 'bash')).replace('\\\n', ' ').splitlines() if line.startswith('curl')
-    )
+    (line,) = (line for line in shell_lines() if line.startswith('curl'))
     command = shlex.split(line.replace('http://127.0.0.1:51001', server['http']))
     done = subprocess.run([*command, '-s'], capture_output=True, text=True, timeout=60, check=True)
     assert '"embedding":[' in done.stdout

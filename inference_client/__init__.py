@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._inputs import Image, Text
     from ._messages import Request, Response
+    from ._policies import RetryPolicy, Timeouts
     from ._spec import ModelSpec
     from ._version import __version__
+    from .aio import AsyncClient, AsyncModel
     from .client import Client
     from .engines.base import Engine, MultimodalEngine
     from .errors import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         PluginError,
         ProtocolError,
         RequestTimeoutError,
+        RequestTooLargeError,
         ServerError,
         TaskFallbackWarning,
         TransportError,
@@ -36,9 +39,12 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .model import Model
     from .tasks.base import Call, Task
-    from .transports.base import Transport, TransportOptions
+    from .transports.base import AsyncTransport, ThreadedTransport, Transport, TransportOptions
 
 __all__ = [
+    'AsyncClient',
+    'AsyncModel',
+    'AsyncTransport',
     'AuthenticationError',
     'Call',
     'Client',
@@ -57,11 +63,15 @@ __all__ = [
     'ProtocolError',
     'Request',
     'RequestTimeoutError',
+    'RequestTooLargeError',
     'Response',
+    'RetryPolicy',
     'ServerError',
     'Task',
     'TaskFallbackWarning',
     'Text',
+    'ThreadedTransport',
+    'Timeouts',
     'Transport',
     'TransportError',
     'TransportOptions',
@@ -72,6 +82,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    'AsyncClient': 'aio',
+    'AsyncModel': 'aio',
+    'AsyncTransport': 'transports.base',
     'Call': 'tasks.base',
     'Client': 'client',
     'Engine': 'engines.base',
@@ -81,8 +94,11 @@ _MODULES = {
     'MultimodalEngine': 'engines.base',
     'Request': '_messages',
     'Response': '_messages',
+    'RetryPolicy': '_policies',
     'Task': 'tasks.base',
     'Text': '_inputs',
+    'ThreadedTransport': 'transports.base',
+    'Timeouts': '_policies',
     'Transport': 'transports.base',
     'TransportOptions': 'transports.base',
     '__version__': '_version',

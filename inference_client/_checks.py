@@ -1,4 +1,4 @@
-"""Checks of what a task call is given besides its inputs."""
+"""Checks of the parameters that travel to the model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from typing import Any, Iterable
 from .errors import InputError
 
 DEEPEST = 32  # protobuf reads messages up to a depth of 100, and a value takes up to three
-
-
-def check_options(batch_size: int, prefetch: int, timeout: float) -> None:
-    """Raise `InputError` for a number that is of no use."""
-    for name, value in (('batch_size', batch_size), ('prefetch', prefetch)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f'{name} is {value!r}: expected a whole number of at least 1')
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= 1e6:
-        raise InputError(f'timeout is {timeout!r}: expected a number of seconds above 0')
 
 
 def check_parameters(parameters: Any, where: str = '', depth: int = 0) -> None:

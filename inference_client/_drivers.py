@@ -1,90 +1,261 @@
-"""The driver: the only place where an exchange meets a transport."""
+"""The drivers: the only places where an exchange meets a transport, one for each kind of caller.
+
+    source ──documents──▶ exchange ──requests──▶ transport
+    caller ◀──documents──          ◀──responses──
+
+Both take turns: give what is answered, else send what may be sent, else wait.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Callable, Iterator
+import asyncio
+import inspect
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
-from .errors import InferenceError
+from .errors import InferenceError, no_answer
 
 if TYPE_CHECKING:
     from docarray import Document
 
-    from ._exchange import Exchange
+    from ._exchange import Exchange, Finished
     from ._messages import Request, Response
+    from ._policies import Timeouts
+    from ._source import AsyncSource, Source
+    from .transports.base import AsyncTransport, Transport
 
-Send = Callable[['Request'], 'Response']
+Observe = Callable[['Finished'], Any]
+Explain = Callable[[Exception], InferenceError]
 
 
-def drive(exchange: Exchange, send: Send, window: int) -> Iterator[Document]:
-    """Run an exchange: yield answered documents in input order.
+def drive(
+    exchange: Exchange, source: Source, transport: Transport, explain: Explain, observe: Observe
+) -> Iterator[list[Document]]:
+    """Run an exchange: yield what is answered, as it comes.
 
-    One batch goes out from the calling thread, several from as many threads as the window is wide.
+    Args:
+        exchange: what to send.
+        source: feeds it.
+        transport: carries it. Several requests are out at once as futures of the transport, else in a thread
+            each; one that is alone goes out from the calling thread.
+        explain: makes an error of this package of whatever a transport raised.
+        observe: is told of each batch that came to its end.
 
     Raises:
-        InferenceError: a request failed; its `span` says which. What was answered besides is yielded before.
+        Exception: what ended it early. What was answered besides is yielded before.
     """
-    first = exchange.next_request()
-    if first is None:
-        return
-    if exchange.exhausted or window == 1:
-        yield from _in_turn(exchange, send, first)
-        return
-    pool = ThreadPoolExecutor(window, thread_name_prefix='inference-client')
-    try:
-        yield from _at_once(exchange, send, first, pool)
-    finally:
-        pool.shutdown(wait=False)  # all is answered, or interrupted: then the rest ends by its timeout
-
-
-def _in_turn(exchange: Exchange, send: Send, first: Request) -> Iterator[Document]:
-    request = first
-    while True:
-        try:
-            exchange.receive(send(request))
-        except InferenceError as error:
-            error.span = exchange.span(request)
-            raise
-        yield from exchange.take()
-        following = exchange.next_request()
-        if following is None:
-            return
-        request = following
-
-
-def _at_once(exchange: Exchange, send: Send, first: Request, pool: ThreadPoolExecutor) -> Iterator[Document]:
-    running: dict[Future[Response], Request] = {pool.submit(send, first): first}
+    flights = _Flights(exchange, transport, explain)
     try:
         while True:
-            request = exchange.next_request()
-            while request is not None:
-                running[pool.submit(send, request)] = request
-                request = exchange.next_request()
-            if not running:
+            ready = exchange.take()
+            if ready:
+                yield ready
+            if exchange.over:
+                break
+            if exchange.wanted and not flights.landed:
+                source.feed(exchange)
+            flights.start_all(source.ended)
+            if flights.landed or not exchange.wanted:
+                flights.land()
+            for finished in exchange.take_finished():
+                observe(finished)
+    finally:
+        flights.close()
+    if exchange.failure is not None:
+        yield exchange.take_rest()
+        raise exchange.failure
+
+
+@dataclass
+class _Flight:
+    """A request under way, whose answer `read` makes a response of."""
+
+    request: Request
+    seconds: float
+    deadline: float | None  # None where the transport keeps it by itself
+    read: Callable[[Any], Response]
+
+
+class _Flights:
+    """The requests of one exchange that are under way."""
+
+    def __init__(self, exchange: Exchange, transport: Transport, explain: Explain) -> None:
+        self._exchange = exchange
+        self._transport = transport
+        self._explain = explain
+        self._running: dict[Future[Any], _Flight] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def landed(self) -> bool:
+        """Whether an answer or failure waits to be handed over."""
+        return not self._done.empty()
+
+    def start_all(self, ended: bool) -> None:
+        """Send what may be sent now; `ended` says that no more input comes."""
+        alone = self._exchange.window == 1 or (ended and self._exchange.fed <= self._exchange.batch_size)
+        while True:
+            now = time.monotonic()
+            request = self._exchange.next_request(now)
+            if request is None:
                 return
-            _collect(exchange, running)
-            yield from exchange.take()
-    except InferenceError:
-        for future in running:
-            future.cancel()
-        while running:
+            timeouts = self._exchange.timeouts(request, now)
             try:
-                _collect(exchange, running)
-            except InferenceError:
-                continue  # the first failure is the one that is raised
-        yield from exchange.take_rest()
-        raise
+                response = self._start(request, timeouts, now, alone)
+            except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
+                self._exchange.fail(request.id, self._explain(error), time.monotonic())
+            else:
+                if response is not None:
+                    self._exchange.receive(response, time.monotonic())
 
-
-def _collect(exchange: Exchange, running: dict[Future[Response], Request]) -> None:
-    """Wait until something is answered, and hand it over."""
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        request = running.pop(future)
-        if future.cancelled():
-            continue
+    def land(self) -> None:
+        """Wait until something is answered, fails, or is due to be sent again, and hand over all that came."""
+        now = time.monotonic()
+        pauses = [flight.deadline - now for flight in self._running.values() if flight.deadline is not None]
+        due = self._exchange.wait(now)
+        pause = max(0.0, min(pauses + ([] if due is None else [due]), default=0.0))
+        if not self._running:
+            time.sleep(pause)
+            return
         try:
-            exchange.receive(future.result())
-        except InferenceError as error:
-            error.span = exchange.span(request)
-            raise
+            future = self._done.get(timeout=pause if pauses or due is not None else None)
+            while True:
+                self._hand_over(future)
+                future = self._done.get_nowait()
+        except Empty:
+            self._expire(time.monotonic())
+
+    def close(self) -> None:
+        """Drop what is still under way: the caller went away."""
+        for future in self._running:
+            future.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=not self._running)  # else each thread ends by its timeout
+
+    def _start(self, request: Request, timeouts: Timeouts, now: float, alone: bool) -> Response | None:
+        """Send a request; gives the response where that is already there."""
+        future = self._transport.submit(request, timeouts)
+        if future is not None:
+            flight = _Flight(request, timeouts.read, now + timeouts.read, self._transport.read)
+        elif alone:
+            return self._transport.send(request, timeouts)
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._exchange.window, thread_name_prefix='inference-client')
+            future = self._pool.submit(self._transport.send, request, timeouts)
+            flight = _Flight(request, timeouts.read, None, _as_it_is)
+        self._running[future] = flight
+        future.add_done_callback(self._done.put)
+        return None
+
+    def _hand_over(self, future: Future[Any]) -> None:
+        flight = self._running.pop(future, None)
+        if flight is None:  # it came too late
+            return
+        try:
+            response = flight.read(future.result())
+        except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
+            self._exchange.fail(flight.request.id, self._explain(error), time.monotonic())
+        else:
+            self._exchange.receive(response, time.monotonic())
+
+    def _expire(self, now: float) -> None:
+        late = [one for one, flight in self._running.items() if flight.deadline is not None and flight.deadline <= now]
+        for future in late:
+            flight = self._running.pop(future)
+            future.cancel()
+            self._exchange.fail(flight.request.id, no_answer(flight.seconds), now)
+
+
+def _as_it_is(response: Response) -> Response:
+    return response
+
+
+async def drive_async(
+    exchange: Exchange, source: AsyncSource, transport: AsyncTransport, explain: Explain, observe: Observe
+) -> AsyncIterator[list[Document]]:
+    """As `drive`, in an event loop: each request is a task, but for one that is alone."""
+    flights = _Tasks(exchange, source, transport, explain)
+    try:
+        while True:
+            ready = exchange.take()
+            if ready:
+                yield ready
+            if exchange.over:
+                break
+            await flights.turn()
+            for finished in exchange.take_finished():
+                observed = observe(finished)
+                if inspect.isawaitable(observed):
+                    await observed
+    finally:
+        await flights.close()
+    if exchange.failure is not None:
+        yield exchange.take_rest()
+        raise exchange.failure
+
+
+class _Tasks:
+    """The tasks of one exchange: requests under way, and the input that is being pulled."""
+
+    def __init__(self, exchange: Exchange, source: AsyncSource, transport: AsyncTransport, explain: Explain) -> None:
+        self._exchange = exchange
+        self._source = source
+        self._transport = transport
+        self._explain = explain
+        self._running: set[asyncio.Task[None]] = set()
+        self._feeding: asyncio.Task[None] | None = None
+
+    async def turn(self) -> None:
+        """Pull what is wanted, send what may be sent, and wait for one of these to end."""
+        exchange = self._exchange
+        if exchange.wanted and self._feeding is None:
+            if self._source.quick:
+                await self._source.feed_async(exchange)
+            else:
+                self._feeding = asyncio.ensure_future(self._source.feed_async(exchange))
+        alone = not self._running and self._source.ended and exchange.fed <= exchange.batch_size
+        while True:
+            now = time.monotonic()
+            request = exchange.next_request(now)
+            if request is None:
+                break
+            sending = self._send(request, exchange.timeouts(request, now))
+            if alone:
+                await sending
+            else:
+                self._running.add(asyncio.ensure_future(sending))
+        if not (exchange.wanted and self._source.quick):
+            await self._wait()
+
+    async def close(self) -> None:
+        """Cancel what is still under way."""
+        tasks = [*self._running, *([self._feeding] if self._feeding else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        due = self._exchange.wait(time.monotonic())
+        tasks = {*self._running, *([self._feeding] if self._feeding else [])}
+        if tasks:
+            done, _ = await asyncio.wait(tasks, timeout=due, return_when=asyncio.FIRST_COMPLETED)
+            self._running -= done
+            if self._feeding in done:
+                self._feeding = None
+            for task in done:
+                task.result()  # raises what is no failure of a request
+        elif due is not None:
+            await asyncio.sleep(due)
+
+    async def _send(self, request: Request, timeouts: Timeouts) -> None:
+        try:
+            response = await self._transport.send(request, timeouts)
+        except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
+            self._exchange.fail(request.id, self._explain(error), time.monotonic())
+        else:
+            self._exchange.receive(response, time.monotonic())

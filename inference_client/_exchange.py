@@ -1,174 +1,286 @@
-"""The core without I/O: cuts batches, keeps the window, puts answers back in input order.
+"""The core without I/O: cuts batches, keeps the window, decides what is sent again, puts answers back in input order.
 
-    documents ──batch──▶ next_request() ──▶ [driver: transport.send] ──▶ receive() ──▶ take()
+    feed() ──batch──▶ next_request() ──▶ [driver: transport.send] ──▶ receive() or fail() ──▶ take()
 
-At most `window` requests are out or wait for an earlier one, so memory does not grow with the input.
+At most `window` batches are out or wait for an earlier one, so memory does not grow with the input. A batch
+that failed is sent again where the error may pass, split where that may help, or else ends the exchange.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
-from typing import Any, Callable, Iterable, Iterator, Mapping
+import heapq
+import logging
+import random
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Callable, Mapping, Sequence
 
-import numpy as np
 from docarray import Document, DocumentArray
 
-from ._documents import copy_with
+from ._echo import outgoing, paired
 from ._messages import Request, Response
-from .errors import InferenceError, ProtocolError
+from ._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
+from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError
+
+logger = logging.getLogger('inference_client.retry')
 
 
-class Exchange:
-    """One task call. Not thread-safe: one driver runs it.
+@dataclass(frozen=True)
+class Plan:
+    """How an exchange goes about its work.
 
-    Args:
-        documents: pulled one document ahead of what may be sent, never more.
+    Attributes:
         endpoint: where the requests go, such as `/encode`.
         parameters: sent with each request.
         batch_size: documents in a request.
-        window: requests that may be out at the same time.
+        window: batches that may be out, or wait for an earlier one, at the same time.
+        ordered: whether answers are taken in input order.
+        return_errors: whether an item that fails comes back with `tags['error']`, and ends nothing.
+        retry: how often a request is sent.
+        timeouts: how long it may take.
         accept: checks an answered document and gives what the caller gets for it.
+        recall: gives the answer to a document if an earlier call has it.
+        record: keeps answers, each with the document that was sent.
     """
 
-    def __init__(
-        self,
-        documents: Iterable[Document],
-        endpoint: str,
-        parameters: Mapping[str, Any],
-        batch_size: int,
-        window: int,
-        accept: Callable[[Document], Document] = lambda document: document,
-    ) -> None:
-        self._documents = iter(documents)
-        self._endpoint = endpoint
-        self._parameters = parameters
-        self._batch_size = batch_size
-        self._window = window
-        self._accept = accept
+    endpoint: str = '/'
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32
+    window: int = 4
+    ordered: bool = True
+    return_errors: bool = False
+    retry: RetryPolicy = RETRY
+    timeouts: Timeouts = TIMEOUTS
+    accept: Callable[[Document], Document] = lambda document: document
+    recall: Callable[[Document], Document | None] | None = None
+    record: Callable[[Sequence[tuple[Document, Document]]], None] | None = None
+
+
+@dataclass
+class _Batch:
+    items: list[tuple[int, Document]]
+    attempts: list[str] = field(default_factory=list)
+    deadline: float | None = None  # for all its attempts
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A batch that came to its end: answered, or failed for good with the error."""
+
+    documents: list[Document]
+    error: InferenceError | None = None
+
+
+class Exchange:
+    """One task call. Not thread-safe: one driver runs it. All times are of one monotonic clock, in seconds.
+
+    Attributes:
+        failure: what ended it early, once that is so.
+        fed: documents so far.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.failure: Exception | None = None
+        self.fed = 0
+        self._plan = plan
+        self._taken = 0
+        self._ended = False
         self._broken: Exception | None = None
-        self._ahead = self._pull(1)  # tells whether there is more
-        self._sent = 0
-        self._order: deque[str] = deque()
-        self._out: dict[str, list[Document]] = {}
-        self._spans: dict[str, tuple[int, int]] = {}
-        self._answers: dict[str, list[Document]] = {}
+        self._due: list[tuple[float, int, _Batch]] = []  # a heap
+        self._tie = count()
+        self._open: dict[str, _Batch] = {}
+        self._answers: dict[int, Document] = {}
+        self._finished: list[Finished] = []
 
     @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left to send."""
-        return not self._ahead and self._broken is None
+    def batch_size(self) -> int:
+        """Documents in a request."""
+        return self._plan.batch_size
 
-    def next_request(self) -> Request | None:
-        """The next request to send, or None while the window is full and once the input has ended.
+    @property
+    def window(self) -> int:
+        """Requests that may be out at the same time."""
+        return self._plan.window
 
-        Raises:
-            Exception: what the input raised, once all that came before is answered.
-        """
-        if self._broken is not None and not self._ahead and not self._order:
-            if isinstance(self._broken, InferenceError):
-                self._broken.span = (self._sent, self._sent + 1)
-            raise self._broken
-        if not self._ahead or len(self._order) >= self._window:
+    @property
+    def wanted(self) -> int:
+        """Documents to feed now: a batch, or 0 while the window is full and once the input has ended."""
+        waiting = self.fed - self._taken
+        full = waiting > (self._plan.window - 1) * self._plan.batch_size
+        return 0 if full or self._ended or self.failure is not None else self._plan.batch_size
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to send or to wait for."""
+        if self._open:
+            return False
+        return self.failure is not None or (self._ended and not self._due)
+
+    def feed(self, documents: Sequence[Document]) -> None:
+        """Take the next documents of the input."""
+        unknown = list(enumerate(documents, self.fed))
+        self.fed += len(documents)
+        if self._plan.recall is not None:
+            unknown = self._without_known(unknown, self._plan.recall)
+        if unknown:
+            self._put_off(0.0, _Batch(unknown))
+
+    def refuse(self, document: Document, error: InferenceError) -> None:
+        """Take an item of the input that could not become a document as answered by its error."""
+        self._answers[self.fed] = _with_error(document, error)
+        self.fed += 1
+        self._finished.append(Finished([document], error))
+
+    def end(self, error: Exception | None = None) -> None:
+        """Note the end of the input, or what it raised, which ends the exchange once all before it is answered."""
+        self._ended = True
+        if isinstance(error, InferenceError):
+            error.span = (self.fed, self.fed + 1)
+        self._broken = error
+        self._end_if_broken()
+
+    def next_request(self, now: float) -> Request | None:
+        """The next request to send, if there is one now."""
+        if self.failure is not None or len(self._open) >= self._plan.window:
             return None
-        batch = self._ahead + self._pull(self._batch_size - 1)
-        request = Request(self._endpoint, DocumentArray([_outgoing(d) for d in batch]), self._parameters)
-        self._order.append(request.id)
-        self._out[request.id] = batch
-        self._spans[request.id] = (self._sent, self._sent + len(batch))
-        self._sent += len(batch)
-        self._ahead = self._pull(1)
+        if not self._due or self._due[0][0] > now:
+            return None
+        batch = heapq.heappop(self._due)[2]
+        if batch.deadline is None:
+            batch.deadline = now + self._plan.timeouts.total
+        documents = DocumentArray([outgoing(document) for _, document in batch.items])
+        request = Request(self._plan.endpoint, documents, self._plan.parameters)
+        self._open[request.id] = batch
         return request
 
-    def receive(self, response: Response) -> None:
-        """Take the answer to one request.
+    def timeouts(self, request: Request, now: float) -> Timeouts:
+        """How long an attempt may take that starts now."""
+        deadline = self._open[request.id].deadline
+        return self._plan.timeouts.within(self._plan.timeouts.total if deadline is None else deadline - now)
 
-        Raises:
-            ProtocolError: nobody asked for it, or it has more or fewer documents than were sent.
-            InferenceError: an answered document was not accepted.
-        """
-        batch = self._out.pop(response.id, None)
+    def wait(self, now: float) -> float | None:
+        """Seconds until something is due to be sent again; None if nothing is."""
+        if self.failure is not None or not self._due:
+            return None
+        return max(0.0, self._due[0][0] - now)
+
+    def receive(self, response: Response, now: float) -> None:
+        """Take the answer to one request."""
+        batch = self._open.get(response.id)
         if batch is None:
-            raise ProtocolError('an answer came to a request that is not open: the server mixes up requests')
-        pairs = _pairs(batch, response.documents)
-        self._answers[response.id] = [self._accept(_incoming(*pair)) for pair in pairs]
+            self._fail_for_good(
+                ProtocolError('an answer came to a request that is not open: the server mixes up requests')
+            )
+            return
+        sent = [document for _, document in batch.items]
+        try:
+            answered = [self._accepted(one, original) for original, one in paired(sent, response.documents)]
+        except InferenceError as error:
+            self.fail(response.id, error, now)
+            return
+        del self._open[response.id]
+        for (position, _), document in zip(batch.items, answered):
+            self._answers[position] = document
+        if self._plan.record is not None:
+            kept = [(one, got) for one, got in zip(sent, answered) if 'error' not in (got._data.tags or ())]
+            self._plan.record(kept)
+        self._finished.append(Finished(answered))
+        self._end_if_broken()
 
-    def take(self) -> Iterator[Document]:
-        """Answered documents in input order, up to the first that still waits for its answer."""
-        while self._order and self._order[0] in self._answers:
-            request_id = self._order.popleft()
-            del self._spans[request_id]
-            yield from self._answers.pop(request_id)
+    def fail(self, request_id: str, error: InferenceError, now: float) -> None:
+        """Take what one request came to in place of an answer."""
+        batch = self._open.pop(request_id)
+        batch.attempts.append(f'{type(error).__name__}: {error.message}')
+        if self.failure is None and self._is_sent_again(batch, error, now):
+            return
+        too_large = isinstance(error, RequestTooLargeError)
+        own_fault = self._plan.return_errors and _is_of_the_items(error)
+        if self.failure is None and len(batch.items) > 1 and (too_large or own_fault):
+            middle = len(batch.items) // 2
+            self._put_off(now, _Batch(batch.items[:middle]))
+            self._put_off(now, _Batch(batch.items[middle:]))
+            return
+        error.attempts = tuple(batch.attempts)
+        self._finished.append(Finished([document for _, document in batch.items], error))
+        if own_fault:
+            self._answers.update((position, _with_error(document, error)) for position, document in batch.items)
+            self._end_if_broken()
+        else:
+            error.span = (batch.items[0][0], batch.items[-1][0] + 1)
+            self._fail_for_good(error)
 
-    def take_rest(self) -> Iterator[Document]:
-        """After a failure: all that was answered, in input order, without the batches that were not."""
-        while self._order:
-            yield from self._answers.pop(self._order.popleft(), [])
+    def take(self) -> list[Document]:
+        """Answered documents: in input order up to the first that still waits, or in that of their answers."""
+        if self._plan.ordered:
+            taken: list[Document] = []
+            while self._taken + len(taken) in self._answers:
+                taken.append(self._answers.pop(self._taken + len(taken)))
+        else:
+            taken = list(self._answers.values())
+            self._answers.clear()
+        self._taken += len(taken)
+        return taken
 
-    def span(self, request: Request) -> tuple[int, int]:
-        """Positions (first, one past the last) of a request's documents in the input."""
-        return self._spans[request.id]
+    def take_rest(self) -> list[Document]:
+        """After a failure: all that was answered, in input order, without what was not."""
+        rest = [self._answers[position] for position in sorted(self._answers)]
+        self._answers.clear()
+        return rest
 
-    def _pull(self, count: int) -> list[Document]:
-        batch: list[Document] = []
-        if self._broken is None:
-            try:
-                batch.extend(islice(self._documents, count))
-            except Exception as error:  # noqa: BLE001 - raised by `next_request` in its turn
-                self._broken = error
-        return batch
+    def take_finished(self) -> list[Finished]:
+        """Batches that came to their end since this was last called."""
+        finished, self._finished = self._finished, []
+        return finished
 
+    def _without_known(
+        self, items: list[tuple[int, Document]], recall: Callable[[Document], Document | None]
+    ) -> list[tuple[int, Document]]:
+        known = [recall(document) for _, document in items]
+        self._answers.update((place, answer) for (place, _), answer in zip(items, known) if answer is not None)
+        answered = [answer for answer in known if answer is not None]
+        if answered:
+            self._finished.append(Finished(answered))
+        return [item for item, answer in zip(items, known) if answer is None]
 
-def _outgoing(document: Document, inner: bool = False) -> Document:
-    """What is sent: content, never the name of a file of this machine that it was loaded from."""
-    changes: dict[str, Any] = {}
-    if document.uri and (inner or document.text or document.blob or document.tensor is not None):
-        changes['uri'] = None
-    for name in ('chunks', 'matches'):
-        if getattr(document, name):
-            changes[name] = [_outgoing(one, inner=True) for one in getattr(document, name)]
-    return copy_with(document, **changes) if changes else document
+    def _accepted(self, received: Document, original: Document) -> Document:
+        try:
+            return self._plan.accept(received)
+        except InferenceError as error:
+            if not self._plan.return_errors:
+                raise
+            return _with_error(original, error)
 
+    def _is_sent_again(self, batch: _Batch, error: InferenceError, now: float) -> bool:
+        failed = len(batch.attempts)
+        wait = self._plan.retry.wait(error, failed, random.random())
+        if wait is None or batch.deadline is None or now + wait >= batch.deadline:
+            return False
+        logger.warning(
+            'attempt %d of %d at %s failed, the next comes in %.2f s: %s',
+            failed, self._plan.retry.attempts, self._plan.endpoint, wait, batch.attempts[-1],
+        )  # fmt: skip
+        self._put_off(now + wait, batch)
+        return True
 
-def _pairs(sent: list[Document], received: DocumentArray) -> Iterator[tuple[Document, Document]]:
-    """Pair by id where the ids allow it, else by position."""
-    if len(sent) != len(received):
-        raise ProtocolError(f'{len(sent)} documents were sent and {len(received)} came back: expected one answer each')
-    answers = {document.id: document for document in received}
-    if len(answers) == len(sent) and all(document.id in answers for document in sent):
-        return ((document, answers[document.id]) for document in sent)
-    return zip(sent, received)
+    def _put_off(self, until: float, batch: _Batch) -> None:
+        heapq.heappush(self._due, (until, next(self._tie), batch))
 
+    def _fail_for_good(self, error: Exception) -> None:
+        self.failure = self.failure or error  # the first is the one that is raised
+        self._due.clear()
 
-def _incoming(sent: Document, received: Document) -> Document:
-    """Give the caller's own content and URI back in place of its echo; content of the server's stays."""
-    if received is sent:  # a model in this process works in place
-        return received
-    if _is_echo(sent, received):
-        _restore(sent, received)
-    for name in ('chunks', 'matches'):
-        originals = {inner.id: inner for inner in getattr(sent, name)}
-        for inner in getattr(received, name) if originals else ():
-            if inner.id in originals:
-                _incoming(originals[inner.id], inner)
-    return received
-
-
-def _restore(sent: Document, received: Document) -> None:
-    if sent.text:
-        received.text = sent.text
-    elif sent.tensor is not None:
-        received.tensor = sent.tensor
-    else:  # what we loaded from a URI goes: the caller gave the URI
-        received.blob = sent.blob if sent.blob and not sent.uri else None
-    if sent.uri:
-        received.uri = sent.uri
+    def _end_if_broken(self) -> None:
+        if self._broken is not None and not self._open and not self._due:
+            self._fail_for_good(self._broken)
 
 
-def _is_echo(sent: Document, received: Document) -> bool:
-    """Whether an answer brings no content of its own."""
-    if received.tensor is not None:
-        return sent.tensor is not None and np.array_equal(received.tensor, sent.tensor)
-    if received.blob:
-        return bool(received.blob == sent.blob)
-    return not received.text or bool(received.text == sent.text)
+def _is_of_the_items(error: InferenceError) -> bool:
+    """Whether other documents may do better than those of the request that failed."""
+    if isinstance(error, ServerError):
+        return not error.busy
+    return isinstance(error, (InputError, ProtocolError))
+
+
+def _with_error(document: Document, error: InferenceError) -> Document:
+    document.tags['error'] = error.message
+    return document

@@ -116,11 +116,33 @@ def from_document(document: Any, how: Image = AS_IT_IS) -> Document:
 
 
 def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator[Document]:
-    """Documents from one value, or lazily from a list or another iterable of values."""
+    """Documents from one value, or lazily from a list or another iterable of values.
+
+    The iterator goes on after an `InputError`, whose `item` is the value that was of no use.
+    """
+    return map(noting(convert), items(value, forms))
+
+
+def items(value: Any, forms: str) -> Iterable[Any]:
+    """The values of a list or another iterable of values, or the one value."""
+    if isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, (dict, set, frozenset)):
         raise InputError(f'got a {type(value).__name__}: expected {forms}, or a list of such')
-    several = isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value)
-    return map(convert, value if several else [value])  # unlike a generator, it goes on after a bad item
+    return (value,)
+
+
+def noting(convert: Callable[..., Document]) -> Callable[..., Document]:
+    """The same function, whose `InputError` says which value (its first argument) it could not use."""
+
+    def converted(value: Any, *more: Any) -> Document:
+        try:
+            return convert(value, *more)
+        except InputError as error:
+            error.item = value
+            raise
+
+    return converted
 
 
 def image_from_document(document: Any, how: Image = AS_IT_IS) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from .errors import ConfigurationError
 
@@ -55,7 +55,7 @@ class ModelSpec:
             )
         return url
 
-    def supports(self, task: Task) -> bool:
+    def supports(self, task: Task[Any]) -> bool:
         """Whether the model can do a task, as far as is known: what is unknown is tried."""
         if self.tasks is not None:
             return task.name in self.tasks

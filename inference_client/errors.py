@@ -13,6 +13,7 @@ InferenceError
     ├── ConnectionFailedError (ConnectionError)
     ├── RequestTimeoutError (TimeoutError)
     ├── ServerError                        the server, or the model in it, reported a failure
+    │   └── RequestTooLargeError           one document alone is more than the server takes
     └── ProtocolError                      the answer is not one of this protocol
 """
 
@@ -21,6 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from docarray import DocumentArray
 
 __all__ = [
@@ -34,12 +37,15 @@ __all__ = [
     'PluginError',
     'ProtocolError',
     'RequestTimeoutError',
+    'RequestTooLargeError',
     'ServerError',
     'TaskFallbackWarning',
     'TransportError',
     'UnknownSchemeError',
     'UnsupportedTaskError',
 ]
+
+CLOSED = 'this client closed the connection while a request was under way'
 
 
 class InferenceError(Exception):
@@ -50,8 +56,14 @@ class InferenceError(Exception):
         url: the model's address, without any token, once it is known.
         task: the task's name, once it is known.
         completed: the documents that were answered, in input order, when a call failed halfway.
+        item: the value that could not be used as input, once it is known which.
         span: positions (first, one past the last) of the input documents in the request that failed.
+        attempts: what each attempt at the request that failed came to, the last one included.
+        transient: whether the same request may succeed later, so that it is sent again.
+        retry_after: seconds that the server asked to wait before that.
     """
+
+    transient = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -59,7 +71,10 @@ class InferenceError(Exception):
         self.url: str | None = None
         self.task: str | None = None
         self.completed: DocumentArray | None = None
+        self.item: Any = None
         self.span: tuple[int, int] | None = None
+        self.attempts: tuple[str, ...] = ()
+        self.retry_after: float | None = None
 
     def redact(self, secret: str | None) -> None:
         """Take a secret out of the message, and cut off causes that hold it: they may quote what a server sent."""
@@ -75,7 +90,8 @@ class InferenceError(Exception):
 
     def __str__(self) -> str:
         where = ' on '.join(part for part in (self.task, self.url) if part)
-        return f'{where}: {self.message}' if where else self.message
+        often = f' (after {len(self.attempts)} attempts)' if len(self.attempts) > 1 else ''
+        return f'{where}: {self.message}{often}' if where else f'{self.message}{often}'
 
 
 class ConfigurationError(InferenceError, ValueError):
@@ -117,9 +133,13 @@ class TransportError(InferenceError, OSError):
 class ConnectionFailedError(TransportError, ConnectionError):
     """The server cannot be reached, or the connection was lost."""
 
+    transient = True
+
 
 class RequestTimeoutError(TransportError, TimeoutError):
     """No answer came in time."""
+
+    transient = True
 
 
 class ServerError(TransportError):
@@ -127,11 +147,27 @@ class ServerError(TransportError):
 
     Attributes:
         exception: name of the exception that the model raised, if the server told it.
+        busy: whether it is the server that is not up or overloaded, rather than the documents that fail.
     """
 
-    def __init__(self, message: str, exception: str = '') -> None:
+    def __init__(
+        self,
+        message: str,
+        exception: str = '',
+        *,
+        transient: bool = False,
+        busy: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.exception = exception
+        self.transient = transient
+        self.busy = busy
+        self.retry_after = retry_after
+
+
+class RequestTooLargeError(ServerError):
+    """The server takes no request of this size. Larger batches are split before this is raised."""
 
 
 class ProtocolError(TransportError):
@@ -140,3 +176,18 @@ class ProtocolError(TransportError):
 
 class TaskFallbackWarning(UserWarning):
     """The model cannot do the task, and its fallback runs instead."""
+
+
+def no_answer(timeout: float) -> RequestTimeoutError:
+    """The error for a request that took too long."""
+    return RequestTimeoutError(
+        f'no answer within {timeout:g} s: the server is slow or stuck; give it longer with timeout='
+    )
+
+
+def unreachable(reason: object) -> ConnectionFailedError:
+    """The error for a connection that could not be made, or that broke."""
+    advice = 'check the address, and that the server is up'
+    if 'certificate' in str(reason).lower():
+        advice = 'if you trust it, give its certificates as Client(ca_file=...)'
+    return ConnectionFailedError(f'the server cannot be reached or dropped the connection ({reason}); {advice}')

@@ -29,7 +29,7 @@ only when it is asked for. To replace a name of somebody else takes more than a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import pluggy
 
@@ -47,7 +47,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec
-def inference_client_tasks() -> Mapping[str, type[Task] | str]:  # type: ignore[empty-body]
+def inference_client_tasks() -> Mapping[str, type[Task[Any]] | str]:  # type: ignore[empty-body]
     """Tasks by name: `{'upscale': UpscaleTask}` makes `model.upscale(...)`."""
 
 

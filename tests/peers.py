@@ -17,9 +17,15 @@ import numpy as np
 import orjson
 from websockets.sync.server import serve
 
+from inference_client import Timeouts
 from inference_client._wire.jina_pb2 import DataRequestProto
 
 HOST = '127.0.0.1'
+
+
+def within(seconds):
+    """Timeouts of one attempt, as a driver gives them to a transport."""
+    return Timeouts().within(seconds)
 
 
 def embed(data):
@@ -51,7 +57,8 @@ def grpc_peer(answer=embed, refuse=None):
 
     class Any(grpc.GenericRpcHandler):
         def service(self, details):
-            return grpc.unary_unary_rpc_method_handler(handle)
+            single = details.method.endswith('/process_single_data')  # not the question whether it is a gateway
+            return grpc.unary_unary_rpc_method_handler(handle) if single else None
 
     with ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool)

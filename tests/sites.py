@@ -38,7 +38,7 @@ SHOUT = '''
 
 
     class Pigeon(Transport):
-        def send(self, request, timeout):
+        def send(self, request, timeouts):
             return Response(request.id, request.documents)
 
 

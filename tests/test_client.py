@@ -74,7 +74,7 @@ class ToyTransport(Transport):
         super().__init__(url, options)
         self.sent, self.closed = [], 0
 
-    def send(self, request, timeout):
+    def send(self, request, timeouts):
         self.sent.append(request.endpoint)
         return Response(request.id, handle(ToyEngine(), request))
 

@@ -62,7 +62,7 @@ def test_what_it_lacks_or_breaks_is_said(engine, endpoint, content, kind, words)
 
 def test_a_transports_own_exception_is_a_transport_error():
     class Broken(Transport):
-        def send(self, request, timeout):
+        def send(self, request, timeouts):
             raise ZeroDivisionError('oops')
 
     model = Model(ModelSpec('x'), Broken('broken://x', TransportOptions()))

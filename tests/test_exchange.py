@@ -1,6 +1,8 @@
-"""The exchange without any I/O: whatever the sizes and whatever order answers come in."""
+"""The exchange and its driver without any network: whatever the sizes and whatever order answers come in."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -8,10 +10,14 @@ from docarray import Document, DocumentArray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference_client import RequestTooLargeError, RetryPolicy, Timeouts, Transport, TransportOptions
 from inference_client._drivers import drive
-from inference_client._exchange import Exchange
+from inference_client._exchange import Exchange, Plan
 from inference_client._messages import Response
-from inference_client.errors import InputError, ProtocolError, ServerError
+from inference_client._source import Source
+from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError
+
+NO_WAIT = RetryPolicy(initial=0)
 
 
 def answer(request):
@@ -21,30 +27,58 @@ def answer(request):
     return Response(request.id, documents)
 
 
+class Answering(Transport):
+    """Answers by a function, in the calling thread."""
+
+    def __init__(self, function=answer):
+        super().__init__('test://', TransportOptions())
+        self.function = function
+
+    def send(self, request, timeouts):
+        return self.function(request)
+
+
+def driven(documents, function=answer, done=None, **plan):
+    """Texts that come back, as numbers; they are added to `done` as they come."""
+    done = [] if done is None else done
+    exchange = Exchange(Plan('/encode', **plan))
+    source = Source(documents, exchange._plan.return_errors)
+    for ready in drive(exchange, source, Answering(function), lambda error: error, lambda finished: None):
+        done.extend(document.tags.get('error') or int(document.text) for document in ready)
+    return done
+
+
+def fed(count, **plan):
+    exchange = Exchange(Plan('/encode', **plan))
+    exchange.feed(texts(count))
+    exchange.end()
+    return exchange
+
+
 def texts(count):
     return [Document(text=str(i)) for i in range(count)]
 
 
-@given(st.data(), st.integers(1, 40), st.integers(1, 7), st.integers(1, 5))
-def test_input_order_is_kept_for_any_answer_order(data, count, batch_size, window):
-    exchange = Exchange(texts(count), '/encode', {}, batch_size, window)
-    out, results = [], []
-    while True:
-        request = exchange.next_request()
+@given(st.data(), st.integers(1, 40), st.integers(1, 7), st.integers(1, 5), st.booleans())
+def test_every_order_of_answers_gives_each_once(data, count, batch_size, window, ordered):
+    exchange = Exchange(Plan('/encode', batch_size=batch_size, window=window, ordered=ordered))
+    source, out, results = Source(texts(count)), [], []
+    while not exchange.over:
+        if exchange.wanted:
+            source.feed(exchange)
+        request = exchange.next_request(0)
         if request is not None:
             out.append(request)
             assert len(out) <= window
-            continue
-        if not out:
-            break
-        chosen = out.pop(data.draw(st.integers(0, len(out) - 1)))
-        exchange.receive(answer(chosen))
-        results += exchange.take()
-    assert [int(d.text) for d in results] == list(range(count))
+        elif out and not exchange.wanted:
+            exchange.receive(answer(out.pop(data.draw(st.integers(0, len(out) - 1)))), 0)
+            results += exchange.take()
+    numbers = [int(d.text) for d in results]
+    assert (numbers if ordered else sorted(numbers)) == list(range(count))
 
 
-@given(st.integers(1, 6), st.integers(1, 5))
-def test_input_is_pulled_no_further_than_the_window(batch_size, window):
+@given(st.integers(1, 6), st.integers(1, 5), st.booleans())
+def test_input_is_pulled_no_further_than_the_window(batch_size, window, ordered):
     pulled = []
 
     def source():
@@ -52,36 +86,38 @@ def test_input_is_pulled_no_further_than_the_window(batch_size, window):
             pulled.append(document)
             yield document
 
-    exchange = Exchange(source(), '/encode', {}, batch_size, window)
-    while exchange.next_request() is not None:
-        pass
-    assert len(pulled) == batch_size * window + 1
+    exchange = Exchange(Plan('/encode', batch_size=batch_size, window=window, ordered=ordered))
+    pulling = Source(source())
+    while exchange.wanted:
+        pulling.feed(exchange)
+    assert len(pulled) == batch_size * window
 
 
 @given(st.permutations(range(5)), st.booleans())
 def test_answers_are_paired_by_id(order, renamed):
-    exchange = Exchange(texts(5), '/encode', {}, 5, 1)
-    request = exchange.next_request()
+    exchange = fed(5)
+    request = exchange.next_request(0)
     answered = answer(request).documents
     if renamed:  # then only the position is left
         order = range(5)
         for document in answered:
             document.id = 'x'
-    exchange.receive(Response(request.id, DocumentArray([answered[i] for i in order])))
+    exchange.receive(Response(request.id, DocumentArray([answered[i] for i in order])), 0)
     assert [d.embedding[0] for d in exchange.take()] == [0, 1, 2, 3, 4]
 
 
 def test_lost_documents_are_noticed():
-    exchange = Exchange(texts(3), '/encode', {}, 3, 1)
-    request = exchange.next_request()
-    with pytest.raises(ProtocolError, match='3 documents were sent and 2 came back'):
-        exchange.receive(Response(request.id, answer(request).documents[:2]))
+    exchange = fed(3)
+    request = exchange.next_request(0)
+    exchange.receive(Response(request.id, answer(request).documents[:2]), 0)
+    assert isinstance(exchange.failure, ProtocolError)
+    assert '3 documents were sent and 2 came back' in str(exchange.failure)
 
 
 def test_an_answer_to_no_request_is_noticed():
-    exchange = Exchange(texts(1), '/encode', {}, 1, 1)
-    with pytest.raises(ProtocolError, match='not open'):
-        exchange.receive(Response('other', DocumentArray()))
+    exchange = fed(1)
+    exchange.receive(Response('other', DocumentArray()), 0)
+    assert 'not open' in str(exchange.failure)
 
 
 @pytest.mark.parametrize('window', [1, 3])
@@ -94,8 +130,7 @@ def test_a_failure_tells_what_failed_and_keeps_what_was_done(window, bad):
 
     done = []
     with pytest.raises(ServerError) as caught:
-        for document in drive(Exchange(texts(20), '/encode', {}, 2, window), send, window):
-            done.append(int(document.text))
+        driven(texts(20), send, done, batch_size=2, window=window)
     first = bad - bad % 2
     assert caught.value.span == (first, first + 2)
     assert done == sorted(done)
@@ -111,23 +146,37 @@ def test_what_came_before_a_bad_input_is_answered(count, batch_size, window, kin
 
     done = []
     with pytest.raises(kind, match='no more') as caught:
-        for document in drive(Exchange(source(), '/encode', {}, batch_size, window), answer, window):
-            done.append(int(document.text))
+        driven(source(), answer, done, batch_size=batch_size, window=window)
     assert done == list(range(count))
     if kind is InputError:
         assert caught.value.span == (count, count + 1)
 
 
-def test_nothing_is_read_after_a_bad_input():
-    def convert(text):
-        if text == 'bad':
-            raise InputError('bad')
-        return Document(text=text)
+def picky(text):
+    if text == 'bad':
+        error = InputError('a bad one')
+        error.item = text
+        raise error
+    return Document(text=text)
 
-    done = []
+
+def test_nothing_is_read_after_a_bad_input():
+    left = iter(['1', 'bad', '3', '4'])
     with pytest.raises(InputError) as caught:
-        done.extend(drive(Exchange(map(convert, ['1', 'bad', '3', '4']), '/encode', {}, 2, 1), answer, 1))
+        driven(map(picky, left), batch_size=2, window=1)
     assert caught.value.span == (1, 2)
+    assert list(left) == ['3', '4']
+
+
+@given(st.lists(st.sampled_from(['1', '2', 'bad'])), st.integers(1, 4), st.integers(1, 3))
+def test_a_bad_item_comes_back_alone_in_its_place(items, batch_size, window):
+    done = driven(map(picky, items), batch_size=batch_size, window=window, return_errors=True)
+    assert done == ['a bad one' if item == 'bad' else int(item) for item in items]
+
+
+def test_a_generator_ends_at_its_first_bad_item_rather_than_losing_the_rest():
+    with pytest.raises(InputError):
+        driven((picky(item) for item in ['1', 'bad', '3']), return_errors=True)
 
 
 @pytest.mark.parametrize('window', [1, 3])
@@ -139,26 +188,149 @@ def test_an_answer_that_is_not_accepted_tells_which(window):
 
     done = []
     with pytest.raises(ProtocolError) as caught:
-        for document in drive(Exchange(texts(10), '/encode', {}, 2, window, accept), answer, window):
-            done.append(document.text)
+        driven(texts(10), answer, done, batch_size=2, window=window, accept=accept)
     assert caught.value.span == (4, 6)
-    assert done[:4] == ['0', '1', '2', '3']
-    assert '4' not in done
+    assert done[:4] == [0, 1, 2, 3]
+    assert 4 not in done
+
+
+def test_an_answer_that_is_not_accepted_costs_no_other():
+    def accept(document):
+        if document.text == '4':
+            raise ProtocolError('not that')
+        return document
+
+    sent = []
+
+    def send(request):
+        sent.append(request)
+        return answer(request)
+
+    done = driven(texts(6), send, batch_size=6, accept=accept, return_errors=True)
+    assert done == [0, 1, 2, 3, 'not that', 5]
+    assert len(sent) == 1
 
 
 @given(st.integers(0, 30), st.integers(1, 5), st.integers(1, 4))
 def test_the_driver_answers_everything_once(count, batch_size, window):
-    results = drive(Exchange(texts(count), '/encode', {}, batch_size, window), answer, window)
-    assert [int(d.text) for d in results] == list(range(count))
+    assert driven(texts(count), batch_size=batch_size, window=window) == list(range(count))
+
+
+# -- what is sent again, and what is split
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 3), st.sets(st.integers(0, 29)))
+def test_bad_items_are_found_by_splitting_and_cost_no_other(count, batch_size, window, bad):
+    def send(request):
+        if any(int(d.text) in bad for d in request.documents):
+            raise ServerError('the model cannot')
+        return answer(request)
+
+    done = driven(texts(count), send, batch_size=batch_size, window=window, return_errors=True)
+    assert done == ['the model cannot' if i in bad else i for i in range(count)]
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 4))
+def test_what_is_too_large_is_split(count, batch_size, limit):
+    sizes = []
+
+    def send(request):
+        if len(request.documents) > limit:
+            raise RequestTooLargeError('too large')
+        sizes.append(len(request.documents))
+        return answer(request)
+
+    assert driven(texts(count), send, batch_size=batch_size) == list(range(count))
+    assert sum(sizes) == count
+
+
+def test_one_that_is_too_large_alone_is_an_error():
+    def send(request):
+        raise RequestTooLargeError('too large')
+
+    with pytest.raises(RequestTooLargeError) as caught:
+        driven(texts(4), send, window=1)
+    assert caught.value.span == (0, 1)
+
+
+@given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 3), st.data())
+def test_what_may_pass_is_sent_again(count, batch_size, window, data):
+    attempts = itertools.count()
+    unlucky = data.draw(st.sets(st.integers(0, 40)))
+
+    def send(request):
+        if next(attempts) in unlucky:
+            raise ConnectionFailedError('lost')
+        return answer(request)
+
+    retry = RetryPolicy(attempts=100, initial=0)
+    done = driven(texts(count), send, batch_size=batch_size, window=window, retry=retry)
+    assert done == list(range(count))
+
+
+def test_what_does_not_pass_is_tried_so_often_and_no_more(caplog):
+    sent = []
+
+    def send(request):
+        sent.append(request.id)
+        raise ConnectionFailedError(f'lost {len(sent)}')
+
+    with pytest.raises(ConnectionFailedError) as caught:
+        driven(texts(1), send, retry=RetryPolicy(attempts=4, initial=0))
+    assert len(set(sent)) == len(sent) == 4
+    assert caught.value.attempts == tuple(f'ConnectionFailedError: lost {i}' for i in (1, 2, 3, 4))
+    assert 'after 4 attempts' in str(caught.value)
+    assert [record.levelname for record in caplog.records] == ['WARNING'] * 3
+
+
+def test_what_will_not_pass_is_sent_once():
+    sent = []
+
+    def send(request):
+        sent.append(request)
+        raise ServerError('the model cannot')
+
+    with pytest.raises(ServerError):
+        driven(texts(1), send, retry=NO_WAIT)
+    assert len(sent) == 1
+
+
+def test_a_wait_that_outlasts_the_deadline_is_not_begun():
+    def send(request):
+        raise ServerError('busy', transient=True, busy=True, retry_after=50)
+
+    with pytest.raises(ServerError) as caught:
+        driven(texts(1), send, timeouts=Timeouts(total=40))
+    assert len(caught.value.attempts) == 1
+
+
+@given(st.integers(1, 20), st.floats(0, 1), st.integers(1, 100))
+def test_waits_grow_up_to_the_maximum(failed, random, attempts):
+    retry = RetryPolicy(attempts=attempts, initial=0.5, multiplier=2, maximum=8)
+    wait = retry.wait(ConnectionFailedError('lost'), failed, random)
+    if failed >= attempts:
+        assert wait is None
+    else:
+        assert 0 <= wait <= min(8, 0.5 * 2 ** (failed - 1))
+    assert retry.wait(InputError('no'), failed, random) is None
+    assert (retry.wait(ServerError('x', transient=True, retry_after=3), failed, random) == 3) == (failed < attempts)
+
+
+# -- what goes out, and what comes back
+
+
+def sent_of(exchange):
+    request = exchange.next_request(0)
+    return request, DocumentArray([Document(d, copy=True) for d in request.documents])
 
 
 def echo(*documents):
     """What comes back where the server sends content as it came."""
-    exchange = Exchange(documents, '/x', {}, len(documents), 1)
-    request = exchange.next_request()
-    sent = DocumentArray([Document(d, copy=True) for d in request.documents])
-    exchange.receive(Response(request.id, DocumentArray([Document(d, copy=True) for d in sent])))
-    return sent, list(exchange.take())
+    exchange = Exchange(Plan('/x'))
+    exchange.feed(documents)
+    request, sent = sent_of(exchange)
+    exchange.receive(Response(request.id, DocumentArray([Document(d, copy=True) for d in sent])), 0)
+    return sent, exchange.take()
 
 
 def test_uris_are_not_sent_and_come_back():
@@ -179,9 +351,10 @@ def test_content_comes_back_as_it_was_given():
 
 @pytest.mark.parametrize('new', [{'blob': b'new'}, {'text': 'new'}, {'tensor': np.ones((1, 1, 3), np.uint8)}])
 def test_content_of_the_servers_own_stays(new):
-    exchange = Exchange([Document(id='a', uri='a.png', blob=b'1')], '/x', {}, 1, 1)
-    request = exchange.next_request()
-    exchange.receive(Response(request.id, DocumentArray([Document(id='a', **new)])))
+    exchange = Exchange(Plan('/x'))
+    exchange.feed([Document(id='a', uri='a.png', blob=b'1')])
+    request, _ = sent_of(exchange)
+    exchange.receive(Response(request.id, DocumentArray([Document(id='a', **new)])), 0)
     (received,) = exchange.take()
     ((name, value),) = new.items()
     assert np.array_equal(getattr(received, name), value)

@@ -14,7 +14,7 @@ import pytest
 from docarray import Document, DocumentArray
 from hypothesis import given
 from hypothesis import strategies as st
-from peers import HOST, embed_json, http_peer, listener
+from peers import HOST, embed_json, http_peer, listener, within
 
 from inference_client import (
     Client,
@@ -125,7 +125,7 @@ def test_the_deadline_is_for_the_whole_request(name):
     with raw_server(SLOW[name]) as url, transport(url) as http:
         started = time.monotonic()
         with pytest.raises(RequestTimeoutError, match=r'no answer within 0\.5 s'):
-            http.send(request(), 0.5)
+            http.send(request(), within(0.5))
         assert time.monotonic() - started < GENEROUS
         assert http._free == []
 
@@ -134,7 +134,7 @@ def test_an_upload_that_nobody_reads_times_out():
     with listener() as port, transport(f'http://{HOST}:{port}') as http:
         started = time.monotonic()
         with pytest.raises(RequestTimeoutError):
-            http.send(request('x' * 30_000_000), 0.5)
+            http.send(request('x' * 30_000_000), within(0.5))
         assert time.monotonic() - started < GENEROUS
 
 
@@ -146,22 +146,22 @@ def test_an_upload_that_is_read_by_drops_times_out():
     with raw_server(speak) as url, transport(url) as http:
         started = time.monotonic()
         with pytest.raises(RequestTimeoutError):
-            http.send(request('x' * 30_000_000), 0.5)
+            http.send(request('x' * 30_000_000), within(0.5))
         assert time.monotonic() - started < GENEROUS
 
 
 def test_a_connection_is_of_use_after_the_deadline_of_an_earlier_request():
     with http_peer() as (url, seen), transport(url) as http:
-        http.send(request(), 0.3)
+        http.send(request(), within(0.3))
         time.sleep(0.5)
-        assert len(http.send(request(), 10).documents) == 1
+        assert len(http.send(request(), within(10)).documents) == 1
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize('timeout', [1e9, 1e300, float('inf')])
+@pytest.mark.parametrize('timeout', [200, 1e6])
 def test_a_deadline_may_be_far_away(timeout):
     with http_peer() as (url, _), transport(url) as http:
-        assert len(http.send(request(), timeout).documents) == 1
+        assert len(http.send(request(), within(timeout)).documents) == 1
 
 
 @pytest.mark.parametrize('host', ['a..b', f'{"a" * 70}.invalid', '.', 'a_b..c'])
@@ -180,7 +180,7 @@ def test_a_session_in_use_while_the_transport_closes_is_closed_after():
 
     answers = []
     with http_peer(answer) as (url, _), transport(url) as http:
-        thread = threading.Thread(target=lambda: answers.append(http.send(request(), 30)))
+        thread = threading.Thread(target=lambda: answers.append(http.send(request(), within(30))))
         thread.start()
         assert under_way.wait(30)
         http.close()
@@ -188,7 +188,7 @@ def test_a_session_in_use_while_the_transport_closes_is_closed_after():
         thread.join()
         assert http._free == []
         assert len(answers[0].documents) == 1
-        http.send(request(), 30)
+        http.send(request(), within(30))
         assert len(http._free) == 1  # open again
 
 
@@ -202,7 +202,7 @@ def netrc(tmp_path, monkeypatch):
 @pytest.mark.parametrize('trust_env', [True, False])
 def test_a_password_in_netrc_is_never_sent(netrc, token, trust_env):
     with http_peer() as (url, seen), transport(url, token=token, trust_env=trust_env) as http:
-        http.send(request(), 10)
+        http.send(request(), within(10))
     assert seen == [token]
 
 
@@ -213,10 +213,10 @@ def test_a_proxy_of_the_environment_is_used_if_that_is_trusted(monkeypatch):
         monkeypatch.setenv('HTTP_PROXY', proxy)
         monkeypatch.setenv('http_proxy', proxy)
         with transport(url, trust_env=False) as http:
-            http.send(request(), 10)
+            http.send(request(), within(10))
         assert (len(proxied), len(seen)) == (0, 1)
         with transport(url, trust_env=True) as http:
-            http.send(request(), 10)
+            http.send(request(), within(10))
         assert (len(proxied), len(seen)) == (1, 1)
 
 
@@ -226,7 +226,7 @@ def test_the_deadline_holds_behind_a_proxy(monkeypatch):
     with raw_server(drip(OK, b' ')) as proxy, transport(f'http://{HOST}:1') as http:
         monkeypatch.setenv('http_proxy', proxy)
         with pytest.raises(RequestTimeoutError):
-            http.send(request(), 0.5)
+            http.send(request(), within(0.5))
 
 
 @contextlib.contextmanager
@@ -256,7 +256,7 @@ def deployment(delay=0.3):
 def test_one_of_many_first_requests_finds_out_what_the_server_is():
     with deployment() as (url, paths), transport(url) as http:
         answers = []
-        threads = [threading.Thread(target=lambda: answers.append(http.send(request(), 30))) for _ in range(5)]
+        threads = [threading.Thread(target=lambda: answers.append(http.send(request(), within(30)))) for _ in range(5)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -271,7 +271,7 @@ def test_waiting_for_the_first_request_ends_at_ones_own_deadline():
 
         def first():
             with pytest.raises(RequestTimeoutError) as caught:
-                http.send(request(), 3)
+                http.send(request(), within(3))
             errors.append(caught.value)
 
         thread = threading.Thread(target=first)
@@ -279,7 +279,7 @@ def test_waiting_for_the_first_request_ends_at_ones_own_deadline():
         while not http._finding.locked():
             time.sleep(0.01)
         with pytest.raises(RequestTimeoutError, match=r'within 0\.3 s'):
-            http.send(request(), 0.3)
+            http.send(request(), within(0.3))
         assert errors == []
         thread.join()
         assert len(errors) == 1
@@ -294,15 +294,15 @@ def test_after_a_first_request_that_failed_the_next_one_finds_out():
 
     with http_peer(answer) as (url, _), transport(url) as http:
         with pytest.raises(ServerError, match='not up'):
-            http.send(request(), 10)
-        assert http._path is None
-        http.send(request(), 10)
-        assert http._path == '/post'
+            http.send(request(), within(10))
+        assert http._site.path is None
+        http.send(request(), within(10))
+        assert http._site.path == '/post'
 
 
 def test_an_endpoint_that_a_deployment_lacks_is_unsupported():
     with deployment(0) as (url, _), transport(url) as http, pytest.raises(UnsupportedTaskError):
-        http.send(request(endpoint='/caption'), 10)
+        http.send(request(endpoint='/caption'), within(10))
 
 
 @pytest.mark.parametrize('rename', [False, True])
@@ -327,7 +327,7 @@ def test_pixels_come_back_as_the_caller_gave_them(rename):
 def test_whatever_comes_is_an_error_of_ours(hostile, body, status):
     hostile.answer = (204 if status == 304 else status, b'' if status in (204, 304) else body)
     with pytest.raises(InferenceError) as caught:
-        hostile.transport.send(request(), 10)
+        hostile.transport.send(request(), within(10))
     assert status != 200 or isinstance(caught.value, ProtocolError)
 
 

@@ -28,7 +28,7 @@ MINE = """
             return Call([], parameters)
 
     class MyTransport(Transport):
-        def send(self, request, timeout):
+        def send(self, request, timeouts):
             raise NotImplementedError
 
     class MyEngine(Engine):

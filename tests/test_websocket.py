@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
-from peers import HOST, embed, listener, ws_peer
+from peers import HOST, embed, listener, within, ws_peer
 from websockets.asyncio.client import connect as websockets_connect
 
 from inference_client import Client, ConnectionFailedError, InferenceError, ProtocolError, RequestTimeoutError
@@ -46,7 +46,7 @@ def ask(transport, timeout=20.0, blob=None):
     """The answer to one request, or the error."""
     document = Document(text='hi') if blob is None else Document(blob=blob)
     try:
-        return transport.send(Request('/encode', DocumentArray([document])), timeout)
+        return transport.send(Request('/encode', DocumentArray([document])), within(timeout))
     except InferenceError as error:
         return error
 
@@ -156,7 +156,7 @@ def test_close_while_connecting(opened, scheme):
     with listener() as port, ThreadPoolExecutor(1) as pool:
         transport = opened(f'{scheme}://{HOST}:{port}')
         waiting = pool.submit(ask, transport, 30)
-        wait_until(lambda: transport._links and transport._links[-1]._waiting)
+        wait_until(lambda: transport._links and transport._links[-1].pending)
         started = time.monotonic()
         transport.close()
         assert time.monotonic() - started < 6
@@ -176,7 +176,7 @@ def test_callers_share_one_attempt_and_its_failure(opened):
     with ws_peer(process_request=refuse) as (url, _), ThreadPoolExecutor(4) as pool:
         transport = opened(url)
         asked = [pool.submit(ask, transport) for _ in range(4)]
-        wait_until(lambda: transport._links and len(transport._links[-1]._waiting) == 4)
+        wait_until(lambda: transport._links and len(transport._links[-1].pending) == 4)
         gate.set()
         errors = [one.result(20) for one in asked]
     assert len(seen) == 1
@@ -279,7 +279,7 @@ def test_garbage_is_an_error_of_its_own_for_each_who_waits(opened):
     with ws_peer(garbage) as (url, _), ThreadPoolExecutor(3) as pool:
         transport = opened(url)
         asked = [pool.submit(ask, transport) for _ in range(3)]
-        wait_until(lambda: arrived and len(transport._links[-1]._waiting) == 3)
+        wait_until(lambda: arrived and len(transport._links[-1].pending) == 3)
         gate.set()
         errors = [one.result(10) for one in asked]
     assert [type(error) for error in errors] == [ProtocolError] * 3
@@ -306,7 +306,7 @@ def test_a_request_that_was_given_up_does_not_harm_the_next(opened):
 
     with ws_peer(slow_once) as (url, seen):
         transport = opened(url)
-        transport.send(Request('/encode', DocumentArray([Document(text='a')])), 5)
+        transport.send(Request('/encode', DocumentArray([Document(text='a')])), within(5))
         first.clear()
         assert isinstance(ask(transport, 0.2), RequestTimeoutError)
         assert ask(transport).documents

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
 from typing import Sequence
 
-from ..errors import AuthenticationError, InferenceError, InputError, ServerError, UnsupportedTaskError
+from ..errors import (
+    AuthenticationError,
+    InferenceError,
+    InputError,
+    RequestTooLargeError,
+    ServerError,
+    UnsupportedTaskError,
+)
+
+SMALL_BODY = 1 << 20  # bytes; a Deployment answers 422 to a larger one
 
 # Our own server's model raises these; their message is for the caller as it stands.
 PASSED_ON: Sequence[type[InferenceError]] = (InputError, UnsupportedTaskError)
@@ -21,19 +32,47 @@ def failure(description: str, exception: str, arguments: Sequence[str]) -> Infer
     return ServerError(f'the model raised {exception}: {message}' if exception else message, exception)
 
 
-def http_failure(status: int, detail: str) -> InferenceError:
-    """The error for an HTTP status other than 200."""
+def http_failure(status: int, detail: str, retry_after: str | None = None, size: int = 0) -> InferenceError:
+    """The error for an HTTP status other than 200.
+
+    Args:
+        status: the status code.
+        detail: what the server said.
+        retry_after: its header `Retry-After`: seconds, or a date.
+        size: bytes of the request's body.
+    """
     detail = f': {detail}' if detail else ''
     if status in (401, 403):
         return token_refused(f'{status}{detail}')
-    if status == 503:
-        return ServerError(f'the model is not up (503){detail}; try again later')
-    if status == 422:
-        return ServerError(
-            f'the server could not read the request (422){detail}; some servers say so of a body over 1 MiB: '
-            'send fewer or smaller documents at once (batch_size=...)'
+    if status == 413 or (status == 422 and size > SMALL_BODY):
+        return RequestTooLargeError(
+            f'a request of {size:,} bytes is more than the server takes ({status}){detail}; send smaller documents'
         )
-    return ServerError(f'the server answered with HTTP status {status}{detail}')
+    message = f'the server answered with HTTP status {status}{detail}'
+    if status == 422:
+        message = f'the server could not read the request (422){detail}; check the parameters'
+    elif status == 503:
+        message = f'the model is not up (503){detail}; try again later'
+    elif status == 429:
+        message = f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)'
+    return ServerError(
+        message,
+        transient=status in (408, 425, 429) or 500 <= status < 600,
+        busy=status in (429, 503),
+        retry_after=_seconds(retry_after),
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The seconds of a header `Retry-After` (RFC 9110, 10.2.3); None if it has none that can be read."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def token_refused(detail: str) -> AuthenticationError:

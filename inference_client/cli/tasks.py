@@ -11,6 +11,7 @@ from typing import Any, Iterable, Iterator
 
 import click
 
+from .._options import NAMES as OPTIONS
 from .._plugins import plugins
 from .options import MODEL, find_model, parse_parameters, with_options
 
@@ -137,11 +138,8 @@ def _run(task: str, options: dict[str, Any], **inputs: Any) -> Any:
 
 def _argument_names(task: str) -> set[str]:
     """Keywords that cannot be parameters, since the call has arguments of these names."""
-    from ..model import Model
-
-    calls = (Model.run, plugins().get('task', task).prepare)
-    arguments = [one for call in calls for one in inspect.signature(call).parameters.values()]
-    return {one.name for one in arguments if one.kind is not one.VAR_KEYWORD}
+    arguments = inspect.signature(plugins().get('task', task).prepare).parameters.values()
+    return {*OPTIONS, *(one.name for one in arguments if one.kind is not one.VAR_KEYWORD)}
 
 
 def _lines(inputs: Iterable[str]) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Iterable, Mapping, Sequence, TypeVar
 
 from ..errors import InputError, UnsupportedTaskError
 
 if TYPE_CHECKING:
     from docarray import Document
+
+R_co = TypeVar('R_co', covariant=True)
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,23 @@ class Call:
     """What a task makes of its arguments.
 
     Attributes:
-        documents: pulled lazily, a batch at a time; each is the task's own copy.
+        documents: pulled lazily, a batch at a time; each is the task's own copy. Best an iterator that goes on
+            after an `InputError`, as `map` does and a generator does not: a bad item then costs no other.
         parameters: sent with every request; strings, numbers, booleans, None, and lists and dicts of these.
+        in_memory: whether pulling the documents reads no file or URL and decodes nothing, so that it may be
+            done in an event loop.
     """
 
     documents: Iterable[Document]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    in_memory: bool = False
 
 
-class Task(ABC):
+class Task(ABC, Generic[R_co]):
     """Arguments to documents, answers to results; no I/O beyond loading the images that it is given.
 
-    A subclass has a `name`, writes `prepare`, and `accept` to refuse an answer without a result.
+    A subclass has a `name`, writes `prepare`, and `accept` to refuse an answer without a result. One that gives
+    something else than a `DocumentArray` writes `collect`, and says so: `class SizeTask(Task[List[int]])`.
     """
 
     name: ClassVar[str]
@@ -55,6 +62,17 @@ class Task(ABC):
             InputError: the arguments do not go together, or one of them is of no use.
         """
 
+    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
+        """As `prepare`, for the inputs of `model.stream`: what is of no use is found as it is pulled.
+
+        Args:
+            inputs: each becomes one document.
+            arguments: as for `prepare`.
+        """
+        from .._inputs import any_document, noting
+
+        return self.prepare(docs=map(noting(any_document), inputs), **arguments)
+
     def accept(self, document: Document) -> Document:
         """Check one answered document, and give what the caller gets for it.
 
@@ -63,6 +81,12 @@ class Task(ABC):
                 they came when no model handles the endpoint.
         """
         return document
+
+    def collect(self, documents: Sequence[Document]) -> R_co:
+        """Make what the caller gets of all answered documents; without more ado, a `DocumentArray`."""
+        from docarray import DocumentArray
+
+        return DocumentArray(documents)  # type: ignore[no-any-return]
 
 
 def one_of(**alternatives: Any) -> str:
@@ -79,12 +103,11 @@ def one_of(**alternatives: Any) -> str:
     return given[0]
 
 
-def without_response(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents without the answer of an earlier call, which an echo would bring back as a new one."""
-    for document in documents:
-        if document.tags:
-            document.tags.pop('response', None)
-        yield document
+def without_response(document: Document) -> Document:
+    """The document without the answer of an earlier call, which an echo would bring back as a new one."""
+    if document._data.tags:
+        document._data.tags.pop('response', None)
+    return document
 
 
 def accept_response(document: Document) -> Document:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Iterable
 
 import numpy as np
+from docarray import Document, DocumentArray
 
-from .._inputs import IMAGE_FORMS, documents, each, image_document, text_document
+from .._inputs import IMAGE_FORMS, any_document, documents, each, image_document, noting, text_document
 from ..errors import ProtocolError
 from .base import Call, Task, not_answered, one_of
 
-if TYPE_CHECKING:
-    from docarray import Document
 
-
-class EncodeTask(Task):
+class EncodeTask(Task[DocumentArray]):
     """One embedding in `.embedding` for each text or image."""
 
     name = 'encode'
@@ -22,16 +20,20 @@ class EncodeTask(Task):
     def prepare(self, *, text: Any = None, image: Any = None, docs: Any = None, **parameters: Any) -> Call:
         given = one_of(text=text, image=image, docs=docs)
         if given == 'text':
-            return Call(each(text, text_document, 'a str'), parameters)
+            return Call(each(text, text_document, 'a str'), parameters, in_memory=True)
         if given == 'image':
             return Call(each(image, image_document, IMAGE_FORMS), parameters)
         return Call(documents(docs), parameters)
 
+    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
+        return Call(map(noting(any_document), inputs), arguments)
+
     def accept(self, document: Document) -> Document:
-        if document.embedding is None:
+        data = document._data  # its properties are slow
+        if data.embedding is None:
             raise not_answered('embedding')
         try:
-            document.embedding = np.asarray(document.embedding, np.float32)
+            data.embedding = np.asarray(data.embedding, np.float32)
         except (TypeError, ValueError) as error:
             raise ProtocolError(f'the embedding is no array of numbers: {error}') from error
         return document

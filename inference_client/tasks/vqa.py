@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import Any, Iterable
 
-from .._inputs import IMAGE_FORMS, checked_text, documents, each, image_document, image_from_document
+from docarray import Document, DocumentArray
+
+from .._inputs import IMAGE_FORMS, checked_text, documents, image_document, image_from_document, items, noting
 from ..errors import InputError
 from .base import Call, Task, accept_response, one_of, without_response
-
-if TYPE_CHECKING:
-    from docarray import Document
 
 START, END = 'Question:', 'Answer:'
 
 
-class VqaTask(Task):
+class VqaTask(Task[DocumentArray]):
     """The answer in `tags['response']`. Models other than BLIP-2 encode the image instead."""
 
     name = 'vqa'
@@ -26,16 +25,22 @@ class VqaTask(Task):
         if one_of(image=image, docs=docs) == 'docs':
             if question is not None:
                 raise InputError("question= goes with image=: documents in docs= bring theirs in tags['prompt']")
-            return Call(_with_prompt(without_response(documents(docs, image_from_document))), parameters)
+            return Call(documents(docs, _with_prompt), parameters)
         if question is None:
             raise InputError('question= is missing: ask something about the image')
-        images = each(image, image_document, IMAGE_FORMS)
+        images = items(image, IMAGE_FORMS)
         if not isinstance(question, (list, tuple)):
-            return Call(_asked(images, repeat(prompt(question))), parameters)
+            return Call(map(noting(_asked), images, repeat(prompt(question))), parameters)
         prompts = [prompt(one) for one in question]
         if not isinstance(image, (list, tuple)) or len(image) != len(prompts):
             raise InputError(f'{len(prompts)} questions: expected a list of as many images, or one question for all')
-        return Call(_asked(images, prompts), parameters)
+        return Call(map(noting(_asked), images, prompts), parameters)
+
+    def prepare_stream(self, inputs: Iterable[Any], *, question: Any = None, **arguments: Any) -> Call:
+        """Each input is an image for `question=`, a pair of an image and its question, or a document with a prompt."""
+        if question is not None:
+            return Call(map(noting(_asked), inputs, repeat(prompt(question))), arguments)
+        return Call(map(noting(_paired), inputs), arguments)
 
     def accept(self, document: Document) -> Document:
         return accept_response(document)
@@ -61,15 +66,23 @@ def prompt(question: Any) -> str:
     return text if starts else f'{START} {text} {END}'
 
 
-def _asked(images: Iterable[Document], prompts: Iterable[str]) -> Iterator[Document]:
-    for document, text in zip(images, prompts):
-        document.tags['prompt'] = text
-        yield document
+def _asked(image: Any, text: str) -> Document:
+    document = without_response(image_document(image))
+    document.tags['prompt'] = text
+    return document
 
 
-def _with_prompt(asked: Iterable[Document]) -> Iterator[Document]:
-    for document in asked:
-        if not document.tags or 'prompt' not in document.tags:
-            raise InputError(f"document {document.id} has no question: put it in tags['prompt']")
-        document.tags['prompt'] = prompt(document.tags['prompt'])
-        yield document
+def _with_prompt(asked: Any) -> Document:
+    document = without_response(image_from_document(asked))
+    if 'prompt' not in document.tags:
+        raise InputError(f"document {document.id} has no question: put it in tags['prompt']")
+    document.tags['prompt'] = prompt(document.tags['prompt'])
+    return document
+
+
+def _paired(value: Any) -> Document:
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return _asked(value[0], prompt(value[1]))
+    if isinstance(value, Document):
+        return _with_prompt(value)
+    raise InputError(f'got a {type(value).__name__}: expected (image, question), or give question= for all images')

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Callable, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from .._messages import Request, Response
-from ..errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
+from .._policies import Timeouts
+from ..errors import ConfigurationError
+
+THREADS = 64  # requests under way at once, where an asynchronous caller uses a transport that blocks
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -39,22 +49,107 @@ class Transport(ABC):
         self.url = url
         self.options = options
 
+    @classmethod
+    def asynchronous(cls, url: str, options: TransportOptions) -> AsyncTransport:
+        """The same for event loops. Without one of its own, this transport, each request in a thread."""
+        return ThreadedTransport(cls(url, options))
+
     @abstractmethod
-    def send(self, request: Request, timeout: float) -> Response:
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Send one request and wait for its answer.
 
         Args:
             request: its documents may be changed.
-            timeout: seconds for all of it, connecting included.
+            timeouts: `read` is for all of it, connecting included, and `connect` for connecting.
 
         Raises:
-            TransportError: one of its subclasses; errors of other libraries are turned into these.
+            TransportError: one of its subclasses; errors of other libraries are turned into these. What is
+                `transient` is sent again.
             AuthenticationError: the server refused the token.
             InputError: the documents cannot be sent this way, or the model refused them.
         """
 
+    def submit(self, request: Request, timeouts: Timeouts) -> Future[Any] | None:
+        """Send one request without waiting, for transports that need no thread for that.
+
+        Args:
+            request: as for `send`.
+            timeouts: only `connect` matters: the caller cancels the future when `read` is over.
+
+        Returns:
+            A future that `read` makes the response of; None where only `send` will do.
+        """
+        return None
+
+    def read(self, answer: Any) -> Response:
+        """Make the response of what came of `submit`, in the caller's thread."""
+        raise NotImplementedError('a transport with submit() has read(), too')
+
+    def is_ready(self, timeouts: Timeouts) -> bool:
+        """Whether the model would answer; True where that cannot be told without a request.
+
+        Raises:
+            TransportError: the server cannot be asked, so it is not ready.
+            AuthenticationError: the server refused the token.
+        """
+        return True
+
     def close(self) -> None:  # noqa: B027 - a transport without a connection has nothing to close
         """Close the connection; a later `send` opens it anew. Requests under way fail, but over HTTP they finish."""
+
+
+class AsyncTransport(ABC):
+    """Moves requests to one model from an event loop; from another loop it opens its connection anew.
+
+    Attributes:
+        url: where the model is.
+        options: as for `Transport`.
+    """
+
+    def __init__(self, url: str, options: TransportOptions) -> None:
+        self.url = url
+        self.options = options
+
+    @abstractmethod
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+        """As `Transport.send`; many may wait at once, and each may be cancelled."""
+
+    async def is_ready(self, timeouts: Timeouts) -> bool:
+        """As `Transport.is_ready`."""
+        return True
+
+    async def close(self) -> None:  # noqa: B027 - as above
+        """As `Transport.close`, for the connection of the running loop."""
+
+
+class ThreadedTransport(AsyncTransport):
+    """A transport that blocks, for event loops: each request in a thread."""
+
+    def __init__(self, blocking: Transport) -> None:
+        super().__init__(blocking.url, blocking.options)
+        self._blocking = blocking
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+        return await self._run(self._blocking.send, request, timeouts)
+
+    async def is_ready(self, timeouts: Timeouts) -> bool:
+        return await self._run(self._blocking.is_ready, timeouts)
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        await self._run_in(None, self._blocking.close)
+        if pool is not None:
+            await self._run_in(None, pool.shutdown)
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix='inference-client')
+        return await self._run_in(self._pool, function, *arguments)
+
+    async def _run_in(self, pool: ThreadPoolExecutor | None, function: Callable[..., T], *arguments: Any) -> T:
+        call = functools.partial(contextvars.copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
 def split_url(url: str) -> SplitResult:
@@ -73,18 +168,3 @@ def split_url(url: str) -> SplitResult:
     if not valid:
         raise ConfigurationError(f'{url!r} is not the URL of a server: expected scheme://host:port')
     return parts
-
-
-def no_answer(timeout: float) -> RequestTimeoutError:
-    """The error for a request that took too long."""
-    return RequestTimeoutError(
-        f'no answer within {timeout:g} s: the server is slow or stuck; give it longer with timeout='
-    )
-
-
-def unreachable(reason: object) -> ConnectionFailedError:
-    """The error for a connection that could not be made, or that broke."""
-    advice = 'check the address, and that the server is up'
-    if 'certificate' in str(reason).lower():
-        advice = 'if you trust it, give its certificates as Client(ca_file=...)'
-    return ConnectionFailedError(f'the server cannot be reached or dropped the connection ({reason}); {advice}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import threading
 from http.client import HTTPException
@@ -12,13 +11,10 @@ import requests
 from .._config import trusted
 from .._http import Deadline, Session
 from .._messages import Request, Response
-from .._wire.json import decode_response, encode_request
-from .._wire.pixels import pack, unpack
-from .._wire.status import http_failure
-from ..errors import InferenceError, ProtocolError, UnsupportedTaskError
-from .base import Transport, TransportOptions, no_answer, split_url, unreachable
-
-HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
+from .._policies import Timeouts
+from ..errors import no_answer, unreachable
+from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, packed, printable, unpacked
+from .base import AsyncTransport, Transport, TransportOptions
 
 
 class HttpTransport(Transport):
@@ -31,31 +27,40 @@ class HttpTransport(Transport):
 
     def __init__(self, url: str, options: TransportOptions) -> None:
         super().__init__(url, options)
-        split_url(url)
+        self._site = Site(url, options)
         # Given with each request, for the environment overrides a session's own.
         self._trusted = trusted(options.ca_file) or True
-        self._base = url.rstrip('/')
-        if self._base.endswith('/post'):
-            self._base = self._base[: -len('/post')]
-        self._headers = {**HEADERS, 'Authorization': options.token} if options.token else HEADERS
         self._free: list[Session] = []
         self._closed = 0  # how often: a session of an earlier time is not kept
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._path: str | None = None  # '/post' of a Flow, '' of a Deployment, None before it is known
         self._finding = threading.Lock()
 
-    def send(self, request: Request, timeout: float) -> Response:
+    @classmethod
+    def asynchronous(cls, url: str, options: TransportOptions) -> AsyncTransport:
+        """The same on `aiohttp`."""
+        from .http_aio import AsyncHttpTransport
+
+        return AsyncHttpTransport(url, options)
+
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Send one request; see `Transport`. What the timeout cannot bound is told at `Deadline`."""
-        with Deadline(timeout) as deadline:
-            packed = pack(request.documents)
-            data = encode_request(dataclasses.replace(request, documents=packed))
-            answer = self._answer(request.endpoint, data, deadline)
+        with Deadline(timeouts.read) as deadline:
+            data, sent = packed(request)
+            answer = self._answer(request.endpoint, data, deadline, timeouts.connect)
         if answer.status_code != 200:
-            raise _failure(answer, request)
-        response = decode_response(answer.content, request.id)
-        unpack(response.documents, packed)
-        return response
+            raise failure(answer.status_code, answer.headers, answer.text, request.endpoint, len(data))
+        return unpacked(answer.content, request, sent)
+
+    def is_ready(self, timeouts: Timeouts) -> bool:
+        for path in READY_PATHS:
+            with Deadline(timeouts.read) as deadline:
+                answer = self._request('GET', path, None, deadline, timeouts.connect)
+            if answer.status_code == 200:
+                return True
+            if answer.status_code not in NO_SUCH_PATH:
+                raise failure(answer.status_code, answer.headers, answer.text, path, 0)
+        return False
 
     def close(self) -> None:
         with self._lock:
@@ -64,40 +69,43 @@ class HttpTransport(Transport):
         for session in sessions:
             session.close()
 
-    def _answer(self, endpoint: str, data: bytes, deadline: Deadline) -> requests.Response:
-        if self._path is None:
+    def _answer(self, endpoint: str, data: bytes, deadline: Deadline, connect: float) -> requests.Response:
+        if self._site.path is None:
             if not self._finding.acquire(timeout=deadline.left()):
                 raise no_answer(deadline.seconds)
             try:
-                if self._path is None:
-                    return self._find_path(endpoint, data, deadline)
+                if self._site.path is None:
+                    return self._find_path(endpoint, data, deadline, connect)
             finally:
                 self._finding.release()
-        return self._post(self._path or endpoint, data, deadline)
+        return self._request('POST', self._site.path or endpoint, data, deadline, connect)
 
-    def _find_path(self, endpoint: str, data: bytes, deadline: Deadline) -> requests.Response:
-        answer = self._post('/post', data, deadline)
-        if answer.status_code == 200:
-            self._path = '/post'
-        elif answer.status_code in (404, 405):
-            answer = self._post(endpoint, data, deadline)
-            if answer.status_code == 200:
-                self._path = ''
+    def _find_path(self, endpoint: str, data: bytes, deadline: Deadline, connect: float) -> requests.Response:
+        for path in (POST, endpoint):
+            answer = self._request('POST', path, data, deadline, connect)
+            self._site.learn(path, answer.status_code)
+            if answer.status_code not in NO_SUCH_PATH:
+                break
         return answer
 
-    def _post(self, path: str, data: bytes, deadline: Deadline) -> requests.Response:
+    def _request(
+        self, method: str, path: str, data: bytes | None, deadline: Deadline, connect: float
+    ) -> requests.Response:
         session, closed = self._take()
         answer = None
         try:
-            answer = session.post(
-                self._base + path,
-                data,
-                headers=self._headers,
-                timeout=deadline.left(),
+            answer = session.request(
+                method,
+                self._site.base + path,
+                data=data,
+                headers=self._site.headers,
+                timeout=(min(connect, deadline.left()), deadline.left()),
                 verify=self._trusted,
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
+            if isinstance(error, requests.ConnectTimeout) and not deadline.over:
+                raise unreachable(f'no connection within {connect:g} s') from error
             if deadline.passed(error):
                 raise no_answer(deadline.seconds) from error
             raise unreachable(_reason(error)) from error
@@ -122,24 +130,11 @@ class HttpTransport(Transport):
         session.close()
 
 
-def _failure(answer: requests.Response, request: Request) -> InferenceError:
-    if answer.status_code in (404, 405):
-        return UnsupportedTaskError(
-            f'the server has neither /post nor {request.endpoint}: it does not offer this task, '
-            'or this is not the address of a Jina server'
-        )
-    if 300 <= answer.status_code < 400:
-        location = answer.headers.get('Location', 'nowhere')
-        return ProtocolError(f'the server redirects to {location}: give that address instead')
-    return http_failure(answer.status_code, answer.text[:500])
-
-
 def _reason(error: BaseException) -> str:
-    """The innermost cause, which requests wraps several times; a bad status line may bring any bytes along."""
+    """The innermost cause, which requests wraps several times."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (OSError, ValueError, HTTPException)):
             error = cause
         cause = cause.__cause__ or cause.__context__
-    text = str(error)[:200] or type(error).__name__
-    return ''.join(one if one.isprintable() else ' ' for one in text)
+    return printable(str(error) or type(error).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._messages import Request, Response
+from .._policies import Timeouts
 from ..engines.handler import handle
 from ..engines.loader import load_engine
 from .base import Transport, TransportOptions
@@ -18,5 +19,10 @@ class LocalTransport(Transport):
         super().__init__(url, options)
         self._name = url.split('://', 1)[1]
 
-    def send(self, request: Request, timeout: float) -> Response:
+    def send(self, request: Request, timeouts: Timeouts) -> Response:
         return Response(request.id, handle(load_engine(self._name), request))
+
+    def is_ready(self, timeouts: Timeouts) -> bool:
+        """Load the engine, so that it is."""
+        load_engine(self._name)
+        return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from inference_client import ConfigurationError, TransportOptions
-from inference_client.transports.grpc import GrpcTransport
+from inference_client import ConfigurationError
+from inference_client.transports.grpc import Address, GrpcTransport
 
 LONGEST = 107  # bytes, on Linux
 
@@ -13,10 +13,9 @@ LONGEST = 107  # bytes, on Linux
 class UnixTransport(GrpcTransport):
     """`unix:///path/of/the.sock`; a character that a URL cannot hold is percent-encoded."""
 
-    def __init__(self, url: str, options: TransportOptions) -> None:
-        super().__init__('grpc://localhost', options)
-        self.url = url
-        self._target = target(url)
+    @classmethod
+    def address(cls, url: str) -> Address:
+        return Address(target(url))
 
 
 def target(url: str) -> str:

@@ -1,0 +1,280 @@
+"""What blocking and asynchronous models share: the tasks as methods, and how a call is set up."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Iterator, Sequence, TypeVar, Union
+
+from docarray import Document, DocumentArray
+
+from ._checks import check_parameters
+from ._exchange import Exchange, Plan
+from ._options import Options, split
+from ._plugins import plugins
+from ._policies import timeouts_of
+from ._progress import Observer, total_of
+from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError
+
+if TYPE_CHECKING:
+    from ._journal import Journal
+    from ._policies import RetryPolicy, Timeouts
+    from ._spec import ModelSpec
+    from .tasks.base import Call, Task
+    from .transports.base import AsyncTransport, Transport
+
+Docs = Union[Document, Iterable[Document]]
+A = TypeVar('A')
+
+
+class Tasks(Generic[A]):
+    """The tasks as methods. A subclass runs them; `A` is what they return."""
+
+    def __init__(
+        self, spec: ModelSpec, transport: Transport | AsyncTransport, timeouts: Timeouts, retry: RetryPolicy
+    ) -> None:
+        self.spec = spec
+        self.url = transport.url
+        self._options = transport.options
+        self._timeouts = timeouts
+        self._retry = retry
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.spec.name!r}, url={self.url!r})'
+
+    def __dir__(self) -> list[str]:
+        tasks = (one.name for one in plugins().listed('task') if one.name.isidentifier())
+        return sorted({*super().__dir__(), *tasks})
+
+    def __getattr__(self, name: str) -> Any:
+        """A plugin's task as a method."""
+        if name.startswith('_') or not plugins().has('task', name):
+            raise AttributeError(f'{type(self).__name__} has no attribute or task {name!r}')
+        return functools.partial(self.run, name)
+
+    def run(self, task: Any, /, **arguments: Any) -> Any:
+        """Run a task: see the subclasses."""
+        raise NotImplementedError
+
+    def encode(
+        self,
+        *,
+        text: str | Iterable[str] | None = None,
+        image: Any = None,
+        docs: Docs | None = None,
+        **options: Any,
+    ) -> A:
+        """Embed texts or images; give one of the three.
+
+        Args:
+            text: a text, or an iterable of texts.
+            image: a path, http(s) URL, data URI, bytes, binary file, PIL image, or uint8 array or tensor (HWC or
+                CHW), or an iterable of these.
+            docs: documents with text, uri, blob or tensor, mixed as you like.
+            options: see the class.
+
+        Returns:
+            A document for each input, its embedding in `.embedding`: float32 of shape (d,).
+        """
+        return self._call('encode', text=text, image=image, docs=docs, **options)
+
+    def rank(self, *, reference: Any = None, candidates: Any = None, docs: Docs | None = None, **options: Any) -> A:
+        """Order candidates by how well they go with a reference, texts and images alike.
+
+        Args:
+            reference: a text or an image. A string is an image if it has an image's file name ending or is a
+                data URI of one, else text; `Text(...)` and `Image(...)` say which.
+            candidates: a list of the same.
+            docs: in place of the two: documents with their candidates in `.matches`.
+            options: see the class.
+
+        Returns:
+            A document for each reference, its `.matches` best first, with `scores['clip_score']` (softmax
+            over the candidates, of 100 times the cosine) and `scores['clip_score_cosine']` (from -1 to 1).
+        """
+        return self._call('rank', reference=reference, candidates=candidates, docs=docs, **options)
+
+    def caption(self, *, image: Any = None, docs: Docs | None = None, **options: Any) -> A:
+        """Describe images. Models other than BLIP-2 encode them instead, with a `TaskFallbackWarning`.
+
+        Args:
+            image: as in `encode`.
+            docs: documents with uri, blob or tensor.
+            options: see the class.
+
+        Returns:
+            A document for each image, its caption in `tags['response']`.
+        """
+        return self._call('caption', image=image, docs=docs, **options)
+
+    def vqa(
+        self,
+        *,
+        image: Any = None,
+        question: str | Sequence[str] | None = None,
+        docs: Docs | None = None,
+        **options: Any,
+    ) -> A:
+        """Answer questions about images. Models other than BLIP-2 encode the images instead, with a warning.
+
+        Args:
+            image: as in `encode`.
+            question: 'Question: ... Answer:', which is put around a plain question; one for all images, or a
+                list with one for each.
+            docs: documents with uri, blob or tensor, and the question in `tags['prompt']`.
+            options: see the class.
+
+        Returns:
+            A document for each image, its answer in `tags['response']`.
+        """
+        return self._call('vqa', image=image, question=question, docs=docs, **options)
+
+    def _call(self, task: str, /, **arguments: Any) -> A:
+        called: A = self.run(task, **arguments)
+        return called
+
+    def _begin(self, task: str | type[Task[Any]], arguments: dict[str, Any], inputs: Any = None) -> Run:
+        """Set a call up; `inputs` are those of a stream. Nothing is sent or opened yet."""
+        options, rest = split(arguments)
+        asked: Task[Any] = _task(task)
+        call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
+        check_parameters(call.parameters)
+        run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
+        run.total = total_of(rest if inputs is None else {'inputs': inputs})
+        run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
+        return run
+
+    def _plan(self, options: Options) -> Plan:
+        return Plan(
+            batch_size=options.batch_size,
+            window=options.prefetch,
+            ordered=options.ordered,
+            return_errors=options.on_item_error == 'return',
+            retry=options.retry or self._retry,
+            timeouts=timeouts_of(options.timeout, self._timeouts),
+        )
+
+    def _limits(self, timeout: float | Timeouts | None) -> Timeouts:
+        limits = timeouts_of(timeout, self._timeouts)
+        return limits.within(limits.total)
+
+    def _supported(self, task: Task[Any], strict: bool) -> Task[Any]:
+        """The task itself if the model can do it, else its fallback."""
+        if self.spec.supports(task):
+            return task
+        fallback: Task[Any] | None = plugins().get('task', task.fallback)() if task.fallback else None
+        if strict or fallback is None or not self.spec.supports(fallback):
+            offered = f': it offers {", ".join(sorted(self.spec.tasks))}' if self.spec.tasks else ''
+            raise UnsupportedTaskError(f'model {self.spec.name!r} cannot {task.name}{offered}')
+        warnings.warn(
+            f'model {self.spec.name!r} cannot {task.name}, so it runs {fallback.name} instead; '
+            'strict=True makes this an error',
+            TaskFallbackWarning,
+            stacklevel=_caller_level(),
+        )
+        return fallback
+
+    def _explain(self, error: Exception) -> InferenceError:
+        """An error of this package, without the token, for whatever a transport raised."""
+        if not isinstance(error, InferenceError):
+            explained: InferenceError = TransportError(f'the transport raised {type(error).__name__}: {error}')
+            explained.__cause__ = error
+            error = explained
+        error.redact(self._options.token)
+        return error
+
+    @contextmanager
+    def _explained(self, task: str | type[Task[Any]], done: list[Document] | None = None) -> Iterator[None]:
+        """Add to an error what is known here: the task, the URL, and what was done."""
+        try:
+            yield
+        except InferenceError as error:
+            error.url = error.url or self.url
+            error.task = error.task or (task if isinstance(task, str) else getattr(task, 'name', repr(task)))
+            if done is not None:
+                error.completed = DocumentArray(done)
+            error.redact(self._options.token)
+            raise
+
+
+class Run:
+    """One call, from where its inputs are checked; a context manager, which opens and closes what it needs.
+
+    Attributes:
+        task: what runs, which may be a fallback.
+        call: its documents and parameters.
+        exchange: once entered.
+        observer: once entered.
+        skips: whether bad items are skipped.
+        total: items in all, if that is known.
+        prepare_more: makes documents of further inputs of a stream.
+    """
+
+    exchange: Exchange
+    observer: Observer
+    total: int | None = None
+    prepare_more: Callable[[Iterable[Any]], Iterable[Document]]
+
+    def __init__(self, task: Task[Any], call: Call, options: Options, model: str, plan: Plan) -> None:
+        self.task = task
+        self.call = call
+        self.skips = plan.return_errors
+        self._options = options
+        self._model = model
+        self._plan = plan
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Run:
+        journal = self._journal()
+        self.exchange = Exchange(
+            replace(
+                self._plan,
+                endpoint=self.task.endpoint,
+                parameters=self.call.parameters,
+                accept=self.task.accept,
+                recall=journal.recall if journal else None,
+                record=journal.record if journal else None,
+            )
+        )
+        self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def result(self, done: list[Document]) -> Any:
+        """What the caller gets."""
+        if not self.exchange.fed:
+            raise InputError(f'nothing to {self.task.name}: the input is empty; give at least one item')
+        return self.task.collect(done)
+
+    def _journal(self) -> Journal | None:
+        if self._options.journal is None:
+            return None
+        from ._journal import Journal
+
+        journal = Journal(self._options.journal, self._model, self.task.name, self.call.parameters)
+        self._stack.callback(journal.close)
+        return journal
+
+
+def _task(task: str | type[Task[Any]]) -> Task[Any]:
+    if isinstance(task, str):
+        named: Task[Any] = plugins().get('task', task)()
+        return named
+    from .tasks.base import Task as Base
+
+    if not (isinstance(task, type) and issubclass(task, Base)):
+        raise InputError(f'the task is {task!r}: expected its name, or a subclass of Task')
+    return task()
+
+
+def _caller_level() -> int:
+    """`stacklevel` of the caller's own line, for a warning in the function that asks for it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals['__name__'].startswith(__package__):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,36 @@
+"""HTTP requests in an event loop: proxies and certificates as `_http` has them, and no password of `.netrc`."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Mapping
+
+import aiohttp
+from requests.utils import get_environ_proxies, select_proxy
+
+from ._config import Settings, trusted
+
+
+def proxy_for(url: str, trust_env: bool) -> str | None:
+    """The proxy of the environment; aiohttp's own look-up would read passwords from `.netrc` along with it."""
+    return select_proxy(url, get_environ_proxies(url)) if trust_env else None
+
+
+def tls_for(url: str, ca_file: str | None) -> ssl.SSLContext | bool:
+    """What the certificate of a server is checked with."""
+    return ssl.create_default_context(cafile=trusted(ca_file)) if url[:6].lower() == 'https:' else True
+
+
+async def get(
+    url: str, params: Mapping[str, str], headers: Mapping[str, str], settings: Settings, seconds: float
+) -> tuple[int, bytes]:
+    """Status and body of one answer; redirects are not followed."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session, session.get(
+        url,
+        params=params,
+        headers=headers,
+        ssl=tls_for(url, settings.ca_file),
+        proxy=proxy_for(url, settings.trust_env),
+        allow_redirects=False,
+    ) as answer:
+        return answer.status, await answer.read()

@@ -1,0 +1,83 @@
+"""What the blocking and the asynchronous gRPC transport share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from .._config import trusted
+from .._wire.status import token_refused
+from ..errors import InferenceError, ProtocolError, RequestTooLargeError, ServerError, no_answer, unreachable
+from .base import TransportOptions, split_url
+
+UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'  # served by gateways and Deployments alike
+DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'  # served by gateways alone
+HEALTH = '/grpc.health.v1.Health/Check'
+SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
+FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
+
+CHANNEL_OPTIONS = (
+    ('grpc.max_send_message_length', -1),
+    ('grpc.max_receive_message_length', -1),
+    ('grpc.max_reconnect_backoff_ms', 5000),  # a server that was restarted is found within seconds
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, as gRPC names it: `host:port` or `unix:/path`; `secure` means TLS."""
+
+    target: str
+    secure: bool = False
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """The address of a `grpc://` or `grpcs://` URL.
+
+        Raises:
+            ConfigurationError: the URL names no host.
+        """
+        parts = split_url(url)
+        secure = parts.scheme == 'grpcs'
+        host = f'[{parts.hostname}]' if ':' in (parts.hostname or '') else parts.hostname
+        return cls(f'{host}:{parts.port or (443 if secure else 80)}', secure)
+
+
+def channel_arguments(address: Address, options: TransportOptions) -> tuple[Any, ...]:
+    """Arguments of `insecure_channel`, or of `secure_channel` where the address is secure."""
+    settings = [*CHANNEL_OPTIONS, ('grpc.enable_http_proxy', int(options.trust_env))]
+    if not address.secure:
+        return address.target, settings
+    certificates = trusted(options.ca_file)
+    roots = Path(certificates).read_bytes() if certificates else None
+    return address.target, grpc.ssl_channel_credentials(roots), settings
+
+
+def metadata_of(options: TransportOptions) -> Any:
+    """Metadata of each call."""
+    return (('authorization', options.token),) if options.token else ()
+
+
+def is_ready(answer: bytes) -> bool:
+    """Whether the answer to `DRY_RUN` says that the models answer."""
+    return not answer.startswith(FAILED)
+
+
+def translated(error: Any, timeout: float) -> InferenceError:
+    """The error of this package for one of gRPC's."""
+    code, details = error.code(), error.details() or 'no reason given'
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return no_answer(timeout)
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):  # the latter: closed meanwhile
+        return unreachable(details)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return ProtocolError(f'the server has no Jina gRPC service ({details}); check the address')
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return token_refused(details)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and 'larger than max' in details:
+        return RequestTooLargeError(f'a message is larger than the server takes ({details}); send smaller documents')
+    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return ServerError(f'gRPC status {code.name}: {details}', transient=busy, busy=busy)

@@ -1,0 +1,65 @@
+"""Requests that wait for their answers on one connection, whichever order these come in."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, InvalidStateError
+from typing import TYPE_CHECKING, Callable
+
+if TYPE_CHECKING:
+    from .._wire.jina_pb2 import DataRequestProto
+    from ..errors import InferenceError
+
+    Answer = Future[DataRequestProto]
+
+
+class Pending:
+    """Futures of answers by request id; one that is cancelled is forgotten. May be used by threads."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Answer] = {}
+        self._failure: Callable[[], InferenceError] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._waiting
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended."""
+        return self._failure is not None
+
+    def add(self, request_id: str) -> Answer:
+        """A future for the answer to a request; it holds the failure at once if the connection has ended."""
+        answer: Answer = Future()
+        with self._lock:
+            failure = self._failure
+            if failure is None:
+                self._waiting[request_id] = answer
+        if failure is None:
+            answer.add_done_callback(lambda _: self._waiting.pop(request_id, None))
+        else:
+            answer.set_exception(failure())
+        return answer
+
+    def hand_out(self, message: DataRequestProto) -> bool:
+        """Give an answer to who waits for it; False if nobody does."""
+        answer = self._waiting.get(message.header.request_id)
+        try:
+            if answer is not None:
+                answer.set_result(message)
+        except InvalidStateError:  # given up at this moment
+            return False
+        return answer is not None
+
+    def fail(self, failure: Callable[[], InferenceError]) -> None:
+        """End the connection for all who wait and who still come: an error each, for callers add to theirs."""
+        with self._lock:
+            self._failure = failure
+            waiting = list(self._waiting.values())
+        for answer in waiting:
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(failure())

@@ -1,0 +1,89 @@
+"""HTTP in an event loop: JSON over a pool of kept-alive connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Mapping, NamedTuple
+
+import aiohttp
+
+from .._http_aio import proxy_for, tls_for
+from .._messages import Request, Response
+from .._policies import Timeouts
+from ..errors import no_answer, unreachable
+from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, packed, printable, unpacked
+from ._loops import PerLoop
+from .base import AsyncTransport, TransportOptions
+
+KEEP_ALIVE = 4.0  # seconds: Jina's HTTP servers drop what is idle for 5
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class AsyncHttpTransport(AsyncTransport):
+    """`http://` and `https://` on `aiohttp`; as many connections as there are requests under way."""
+
+    def __init__(self, url: str, options: TransportOptions) -> None:
+        super().__init__(url, options)
+        self._site = Site(url, options)
+        self._tls = tls_for(url, options.ca_file)
+        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop(self._open, _close)
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+        data, sent = packed(request)
+        known = self._site.path
+        for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
+            answer = await self._request('POST', path, data, timeouts)
+            self._site.learn(path, answer.status)
+            if answer.status not in NO_SUCH_PATH:
+                break
+        if answer.status != 200:
+            text = answer.content.decode(errors='replace')
+            raise failure(answer.status, answer.headers, text, request.endpoint, len(data))
+        return unpacked(answer.content, request, sent)
+
+    async def is_ready(self, timeouts: Timeouts) -> bool:
+        for path in READY_PATHS:
+            answer = await self._request('GET', path, None, timeouts)
+            if answer.status == 200:
+                return True
+            if answer.status not in NO_SUCH_PATH:
+                raise failure(answer.status, answer.headers, answer.content.decode(errors='replace'), path, 0)
+        return False
+
+    async def close(self) -> None:
+        await self._sessions.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
+        return aiohttp.ClientSession(connector=connector, headers=self._site.headers)
+
+    async def _request(self, method: str, path: str, data: bytes | None, timeouts: Timeouts) -> _Answer:
+        session = await self._sessions.get()
+        url = self._site.base + path
+        try:
+            async with session.request(
+                method,
+                url,
+                data=data,
+                timeout=aiohttp.ClientTimeout(total=timeouts.read, sock_connect=timeouts.connect),
+                ssl=self._tls,
+                allow_redirects=False,
+                proxy=proxy_for(url, self.options.trust_env),
+            ) as answer:
+                return _Answer(answer.status, answer.headers, await answer.read())
+        except aiohttp.ServerTimeoutError as error:  # only connecting has a limit of its own
+            raise unreachable(f'no connection within {timeouts.connect:g} s') from error
+        except asyncio.TimeoutError as error:
+            raise no_answer(timeouts.read) from error
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: closed meanwhile
+            raise unreachable(printable(str(error) or type(error).__name__)) from error
+
+
+async def _close(session: aiohttp.ClientSession) -> None:
+    await session.close()
+    await asyncio.sleep(0)  # for what the loop still has to close

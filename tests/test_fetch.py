@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import socketserver
 import threading
 import traceback
 import tracemalloc
@@ -469,6 +470,49 @@ def test_a_proxy_is_not_asked_for_private_addresses(proxy, names):
             image_document(f'http://{host}/cat.png')
     assert proxy == []
     assert private('http://10.0.0.1/cat.png').blob == PNG
+
+
+@pytest.fixture
+def socks_proxy(monkeypatch):
+    """Where connections through a SOCKS proxy of the environment lead, each to the host that was asked for."""
+    asked = []
+
+    class Socks(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.rfile.read(self.rfile.read(2)[1])  # ways to say who one is
+            self.wfile.write(b'\x05\x00')
+            kind = self.rfile.read(4)[3]
+            host = self.rfile.read(4 if kind == 1 else self.rfile.read(1)[0])
+            port = int.from_bytes(self.rfile.read(2), 'big')
+            asked.append(socket.inet_ntoa(host) if kind == 1 else host.decode())
+            with socket.create_connection(('127.0.0.1', port)) as there:
+                self.wfile.write(b'\x05\x00\x00\x01' + bytes(6))
+                there.sendall(self.connection.recv(65536))
+                while True:
+                    data = there.recv(65536)
+                    if not data:
+                        return
+                    self.wfile.write(data)
+
+    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Socks) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.delenv('NO_PROXY', raising=False)
+        monkeypatch.setenv('http_proxy', f'socks5h://127.0.0.1:{server.server_address[1]}')
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_socks_proxy_of_the_environment_is_used(socks_proxy, address):
+    pytest.importorskip('socks')
+    url = f'http://cats.invalid:{address.rpartition(":")[2]}/cat.png'
+    for _ in range(2):
+        assert image_document(url).blob == PNG
+    assert socks_proxy == ['cats.invalid', 'cats.invalid']
+    with pytest.raises(InputError, match='is at a private address'):
+        image_document(f'http://{address}/cat.png')
+    assert len(socks_proxy) == 2
 
 
 def test_a_server_that_says_nothing_is_given_up(address, monkeypatch):

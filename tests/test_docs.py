@@ -19,10 +19,24 @@ def check(text, folder, name):
     assert run_program(text, folder, name) == ''.join(blocks(text, 'text'))
 
 
+def test_write_a_task(tmp_path):
+    pytest.importorskip('onnxruntime')
+    check(page('write-a-task'), tmp_path, 'similarity')
+
+
 def test_write_a_transport(server, tmp_path):
     text, count = re.subn(ADDRESS, server['grpc'].partition('://')[2], page('write-a-transport'))
     assert count == 2
     check(text, tmp_path, 'spread')
+
+
+def test_what_one_server_does_not_answer_another_does(server, tmp_path):
+    """As the page says of its transport."""
+    text = page('write-a-transport').replace('    print(model.is_ready())\n', '')
+    text = text.replace('import Client\n', 'import Client, RetryPolicy\n')
+    text = text.replace('batch_size=10', 'batch_size=10, retry=RetryPolicy(attempts=50, initial=0.01)')
+    text = text.replace('127.0.0.1:51000', server['grpc'].partition('://')[2]).replace(':51001', ':9')
+    assert run_program(text, tmp_path, 'spread') == '100\n'
 
 
 def test_write_an_engine(tmp_path):

@@ -193,13 +193,16 @@ def run_commands(installed, page, folder, **environment):
 
 
 def test_the_readme_of_upscale(installed, photo, tmp_path):
-    with Image.open(photo) as image:
-        image.save(tmp_path / 'photo.jpg')
+    for name in ('photo.jpg', 'a.png', 'b.png'):
+        with Image.open(photo) as image:
+            image.save(tmp_path / name)
     (code,) = blocks(readme('upscale'), 'python')
     shown = code + "print(response[0].blob[:4], response[0].tags['width'])\n"
     told = run_commands(installed, readme('upscale'), tmp_path)
     assert (json.loads(told)['width'], size_of(tmp_path / 'large.png')[0]) == (1600, 1600)
     assert installed.run([installed.python, '-c', shown], cwd=tmp_path) == "b'\\x89PNG' 1600\n"
+    assert size_of(tmp_path / 'large.jpg')[0] == 1600
+    assert sorted(path.name for path in (tmp_path / 'large').iterdir()) == ['000000.jpeg', '000001.jpeg']
 
 
 def test_the_readme_of_unix(installed, bridge, plain_flow):

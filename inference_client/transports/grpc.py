@@ -34,6 +34,8 @@ from ._grpc_settings import (
 from ._grpc_stream import Stream
 from .base import AsyncTransport, Transport, TransportOptions
 
+__all__ = ['Address', 'GrpcTransport']
+
 PROBE_TIMEOUT = 10.0  # seconds for a gateway to say that it is one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,15 @@ import pytest
 from docarray import Document, DocumentArray
 from inference_client_unix.transport import LONGEST, UnixTransport
 
-from inference_client import Client, ConfigurationError, ConnectionFailedError, Request, Timeouts, UnsupportedTaskError
+from inference_client import (
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    ConnectionFailedError,
+    Request,
+    Timeouts,
+    UnsupportedTaskError,
+)
 from inference_client.transports.base import TransportOptions
 
 TIMEOUTS = Timeouts(read=30)
@@ -70,6 +79,18 @@ def test_the_scheme_and_the_token(tmp_path):
         error = asked(model)
     assert echo.seen[0]['authorization'] == 'secret'
     assert error.url == model.url == url_of(tmp_path / 's')
+
+
+def test_the_scheme_in_an_event_loop(tmp_path):
+    async def ask():
+        async with AsyncClient(token='secret') as client:
+            model = await client.get_model(url_of(tmp_path / 's'))
+            with pytest.raises(UnsupportedTaskError):
+                await model.encode(text='hello', timeout=TIMEOUTS)
+
+    with echoing(tmp_path / 's') as echo:
+        asyncio.run(ask())
+    assert echo.seen[0]['authorization'] == 'secret'
 
 
 def test_proxies_are_not_asked(tmp_path, monkeypatch):

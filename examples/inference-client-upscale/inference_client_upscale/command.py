@@ -9,7 +9,6 @@ import click
 
 from inference_client.cli.options import CLIENT, make_client, with_options
 
-from .output import Output
 from .task import SIZE
 
 
@@ -26,7 +25,6 @@ from .task import SIZE
 def upscale(
     images: tuple[str, ...],
     output: str,
-    overwrite: bool,
     model: str,
     ask_token: bool,
     api_endpoint: str | None,
@@ -38,13 +36,9 @@ def upscale(
     \b
     Example: inference-client upscale photo.jpg --scale 1600:-1 --output large.png
     """
-    where = Output(output, overwrite)
-    if len(images) > 1 and not where.is_directory:
-        raise click.UsageError('--output is a file and there are several images: give a directory, ending with /')
-    arguments['image_format'] = arguments['image_format'] or where.image_format
+    image = images[0] if len(images) == 1 else list(images)
     with make_client(ask_token, api_endpoint, ca_file) as client:
-        answered = client.get_model(model).upscale(image=list(images), **arguments)
-    where.write(answered, arguments['image_format'])
+        answered = client.get_model(model).upscale(image=image, output_path=output, **arguments)
     for name, document in zip(images, answered):
         size = {side: document.tags[side] for side in SIZE}
         click.echo(json.dumps({'input': name, **size}, ensure_ascii=False))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from inference_client import InputError
 
@@ -25,7 +26,7 @@ class Output:
 
     def __init__(self, path: Any, overwrite: bool) -> None:
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-            raise InputError(f'the output is {path!r}: expected a path')
+            raise InputError(f'output_path is {path!r}: expected a path')
         self.path = Path(path)
         self.is_directory = self.path.is_dir() or os.fspath(path).endswith(('/', os.sep))
         self._mode = 'wb' if overwrite else 'xb'
@@ -34,7 +35,7 @@ class Output:
         except OSError as error:
             problem = str(error)
         if problem:
-            raise InputError(f'cannot write to {str(self.path)!r}: {problem}')
+            raise InputError(f'output_path: cannot write to {str(self.path)!r}: {problem}')
 
     def _problem(self, overwrite: bool) -> str | None:
         if not self.path.parent.is_dir():
@@ -44,8 +45,17 @@ class Output:
         taken = any(self.path.iterdir()) if self.path.is_dir() else os.path.lexists(self.path)
         if taken and not overwrite:
             what = 'the directory is not empty' if self.is_directory else 'it exists'
-            return f'{what}; choose another, or allow it to be overwritten'
+            return f'{what}; choose another, or give overwrite=True'
         return None
+
+    def checked(self, documents: Iterable[Document]) -> Iterable[Document]:
+        """The documents; one file takes one."""
+        if self.is_directory:
+            return documents
+        first = list(islice(documents, 2))
+        if len(first) > 1:
+            raise InputError('output_path is a file and there are several images: give a directory, ending with /')
+        return first
 
     @property
     def image_format(self) -> str:
@@ -53,7 +63,7 @@ class Output:
         return 'png' if self.path.suffix.lower() == '.png' and not self.is_directory else 'jpeg'
 
     def write(self, documents: Sequence[Document], ending: str) -> None:
-        """Write the images.
+        """Write the images; a document that failed alone (`on_item_error='return'`) has none.
 
         Raises:
             InputError: a file cannot be written, or came to exist meanwhile.
@@ -62,8 +72,10 @@ class Output:
             if self.is_directory:
                 self.path.mkdir(exist_ok=True)
             for index, document in enumerate(documents):
+                if 'error' in document.tags:
+                    continue
                 path = self.path / f'{index:06d}.{ending}' if self.is_directory else self.path
                 with path.open(self._mode) as file:
                     file.write(document.blob)
         except OSError as error:
-            raise InputError(f'an image cannot be written: {error}') from error
+            raise InputError(f'an image cannot be written: {error}; the results are in error.completed') from error

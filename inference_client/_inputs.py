@@ -1,14 +1,13 @@
 """Coercion: any supported value becomes one `Document` of the caller's own, ready to send.
 
 A sent document holds text, an encoded image in `.blob` or RGB pixels in `.tensor`. Its `.uri`, if it had
-one, is kept for the caller and never sent (see `_exchange`).
+one, is kept for the caller and never sent (see `_echo`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable as IterableABC
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator
 
@@ -17,7 +16,8 @@ from docarray import Document, DocumentArray
 
 from ._documents import copy_tree, new_document
 from ._fetch import load, looks_like_image, shorten
-from ._images import MAX_PIXELS, check_encoded, rgb_from_array, rgb_from_pil
+from ._foreign import ARRAYS, foreign, has, path_of, pixels_of, read
+from ._images import MAX_PIXELS, check_encoded
 from .errors import InputError
 
 IMAGE_FORMS = (
@@ -60,7 +60,6 @@ class Image:
             raise InputError(f'max_pixels is {self.max_pixels!r}: expected a positive int')
 
 
-ARRAYS = ('__array__', '__array_interface__')
 AS_IT_IS = Image(None)  # how an image is taken that came without an `Image` around it
 
 
@@ -80,13 +79,13 @@ def image_document(value: Any) -> Document:
     if isinstance(value, Document):
         return image_from_document(value, how)
     if isinstance(value, os.PathLike):
-        value = _path(value)
+        value = path_of(value)
     if isinstance(value, str):
         return Document(uri=value, blob=_load_image(value, how))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return new_document(blob=_checked_blob(value, 'image data', how))
-    if _has(value, 'read') and not isinstance(value, type):
-        return new_document(blob=_checked_blob(_read(value), 'the image file', how))
+    if has(value, 'read') and not isinstance(value, type):
+        return new_document(blob=_checked_blob(read(value), 'the image file', how))
     return new_document(tensor=_pixels(value, how))
 
 
@@ -165,7 +164,7 @@ def _is_lazy(value: Any) -> bool:
     """Whether a value is an iterator or other plain iterable, rather than one image or text."""
     if isinstance(value, (str, bytes, bytearray, memoryview, dict, set, frozenset, Document, Text, Image)):
         return False
-    return isinstance(value, IterableABC) and not _has(value, 'read', '__fspath__', *ARRAYS)
+    return isinstance(value, IterableABC) and not has(value, 'read', '__fspath__', *ARRAYS)
 
 
 def _present(value: Any) -> bool:
@@ -191,7 +190,7 @@ def checked_text(text: Any) -> str:
 
 def _load_image(source: Any, how: Image) -> bytes:
     if isinstance(source, os.PathLike):
-        source = _path(source)
+        source = path_of(source)
     if not isinstance(source, str):
         raise InputError(f'got a {type(source).__name__} as uri: expected a str')
     if not source:
@@ -202,61 +201,17 @@ def _load_image(source: Any, how: Image) -> bytes:
 def _checked_blob(data: Any, source: str, how: Image) -> bytes:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f'{source} is a {type(data).__name__}: expected bytes')
-    with _foreign(source):  # a memoryview may have been released
+    with foreign(source):  # a memoryview may have been released
         encoded = bytes(data)
     check_encoded(encoded, source, how.max_pixels)
     return encoded
 
 
-def _path(value: Any) -> str:
-    with _foreign('the path'):
-        return os.fsdecode(value)
-
-
-def _read(file: Any) -> bytes:
-    """Read a file from where it stands to its end, and put it back there if it can seek."""
-    with _foreign('the image file'):
-        position = file.tell() if getattr(file, 'seekable', bool)() else None
-        try:
-            data = file.read()
-        except UnicodeDecodeError:  # as a text file it is no text
-            data = ''
-        finally:
-            if position is not None:
-                file.seek(position)
-    if not isinstance(data, bytes):
-        raise InputError(f'the image file gave {type(data).__name__}: open it in binary mode ("rb")')
-    return data
-
-
 def _pixels(value: Any, how: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    from PIL import Image as PIL
-
-    if isinstance(value, PIL.Image):
-        return rgb_from_pil(value, how.max_pixels)
-    if isinstance(value, type) or not _has(value, *ARRAYS):
+    pixels = pixels_of(value, how.max_pixels)
+    if pixels is None:
         raise InputError(f'got a {type(value).__name__} as image: expected {IMAGE_FORMS}')
-    with _foreign(f'the {type(value).__name__}'):
-        if hasattr(value, 'detach'):  # a torch tensor, which may need gradients or live on a device
-            value = value.detach().cpu()
-        array = np.asarray(value)
-    return rgb_from_array(array, how.max_pixels)
-
-
-def _has(value: Any, *names: str) -> bool:
-    """Whether it has one of these attributes; code that is not ours may raise whatever it likes when asked."""
-    with suppress(Exception):
-        return any(hasattr(value, name) for name in names)
-    return False
-
-
-@contextmanager
-def _foreign(source: str) -> Iterator[None]:
-    """Make an `InputError` of whatever the code of a value that is not ours raises."""
-    try:
-        yield
-    except Exception as error:
-        raise InputError(f'{source} cannot be read: {str(error) or type(error).__name__}') from error
+    return pixels
 
 
 def as_list(value: Any) -> list[Any]:

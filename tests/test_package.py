@@ -37,7 +37,7 @@ HEAVY = {
 LAYERS = [
     {'_addresses', '_version', 'errors'},
     {'_config', '_documents', '_http', '_images', '_messages', '_policies', '_spec', 'hookspecs'},
-    {'_echo', '_fetch', '_http_aio', '_installed', '_options', '_registered'},
+    {'_echo', '_fetch', '_foreign', '_http_aio', '_installed', '_options', '_registered'},
     {'_builtins', '_exchange', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
     {'_checks', '_directory', '_drivers', '_journal', '_plugins', '_progress', '_source', 'inputs'},
     {'engines', 'tasks'},

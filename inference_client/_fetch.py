@@ -154,8 +154,8 @@ class _ImageSession(Session):
 def _content(answer: requests.Response, name: str) -> Iterator[bytes]:
     """The body in pieces of at most `CHUNK` bytes; requests would inflate one as far as it goes."""
     pieces = iter(lambda: answer.raw.read(CHUNK, decode_content=False), b'')
-    encoding = answer.headers.get('Content-Encoding', 'identity').strip().lower()
-    if encoding == 'identity':
+    encoding = answer.headers.get('Content-Encoding', '').strip().lower()
+    if encoding in ('', 'identity'):
         return pieces
     if encoding not in ('gzip', 'x-gzip', 'deflate'):
         raise InputError(f'{name} came as {encoding[:80]!r}, which was not asked for: fetch it and give its bytes')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import socketserver
+import ssl
 import threading
 import traceback
 import tracemalloc
@@ -118,6 +119,9 @@ class Site(BaseHTTPRequestHandler):
 
     def deflated(self):
         self.answer(200, zlib.compress(PNG), **{'Content-Encoding': 'Deflate'})
+
+    def unpacked(self):
+        self.answer(200, PNG, **{'Content-Encoding': ''})
 
     def packed_and_more(self):
         self.answer(200, gzip.compress(PNG), **{'Content-Encoding': 'x-gzip'})
@@ -288,7 +292,8 @@ def test_a_refused_connection_is_said_without_credentials_and_query(secret):
 
 
 @pytest.mark.parametrize(
-    'page', ['packed', 'deflated', 'packed_and_more', 'plain_only', 'lie', 'chain.png?5', 'moved_with_a_bomb']
+    'page',
+    ['packed', 'unpacked', 'deflated', 'packed_and_more', 'plain_only', 'lie', 'chain.png?5', 'moved_with_a_bomb'],
 )
 def test_what_is_odd_but_an_image_is_taken(address, page):
     assert private(f'http://{address}/{page}').blob == PNG
@@ -408,6 +413,28 @@ def test_what_was_checked_is_what_is_connected_to(address, names):
     names['cats.example'] = [['127.0.0.1'], ['10.0.0.5']]  # what the name leads to changes after the first look
     assert image_document(f'http://cats.example:{address.rpartition(":")[2]}/cat.png').blob == PNG
     assert names['cats.example'] == [['10.0.0.5']]
+
+
+@pytest.mark.usefixtures('site_is_public')
+def test_a_certificate_is_checked_against_the_name(names, tmp_path, monkeypatch):
+    authority = pytest.importorskip('trustme').CA()
+    authority.cert_pem.write_to_path(tmp_path / 'ca.pem')
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(tmp_path / 'ca.pem'))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert('cats.example').configure_cert(context)
+    with ThreadingHTTPServer(('127.0.0.1', 0), Site) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # a handshake that fails
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        names.update({'cats.example': [['127.0.0.1']], 'dogs.example': [['127.0.0.1']]})
+        try:
+            assert image_document(f'https://cats.example:{server.server_port}/cat.png').blob == PNG
+            with pytest.raises(InputError, match='SSLError'):
+                image_document(f'https://dogs.example:{server.server_port}/cat.png')
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.usefixtures('site_is_public')

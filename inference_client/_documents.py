@@ -22,7 +22,7 @@ ANSWERS = {'embedding': None, 'scores': None, 'evaluations': None}
 def new_document(**fields: Any) -> Document:
     """As `Document(**fields)`, whose constructor takes three times as long."""
     document = Document.__new__(Document)
-    document._data = DocumentData(document, **fields)
+    object.__setattr__(document, '_data', DocumentData(document, **fields))  # its own way looks for a data class
     for name in CONVERTED:
         if name in fields:
             setattr(document, name, fields[name])

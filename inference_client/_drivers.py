@@ -119,7 +119,8 @@ class _Flights:
         due = self._exchange.wait(now)
         pause = max(0.0, min(pauses + ([] if due is None else [due]), default=0.0))
         if not self._running:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             return
         try:
             future = self._done.get(timeout=pause if pauses or due is not None else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -51,9 +52,13 @@ def _sparse(message: Any) -> Any:
 
 
 def _dense(message: Any) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(message.dtype or 'f8')
+    dtype = _dtype(message.dtype or 'f8')
     shape = tuple(message.shape)
-    if math.prod(shape) * dtype.itemsize != len(message.buffer):
-        raise ProtocolError(f'an array of shape {shape} and dtype {dtype} came with {len(message.buffer)} bytes')
-    array: np.ndarray[Any, Any] = np.frombuffer(message.buffer, dtype=dtype).reshape(shape).copy()
-    return array
+    buffer = message.buffer  # read once: each time makes another copy
+    if math.prod(shape) * dtype.itemsize != len(buffer):
+        raise ProtocolError(f'an array of shape {shape} and dtype {dtype} came with {len(buffer)} bytes')
+    array: np.ndarray[Any, Any] = np.frombuffer(buffer, dtype).copy()
+    return array if len(shape) == 1 else array.reshape(shape)
+
+
+_dtype = functools.lru_cache(maxsize=64)(np.dtype)

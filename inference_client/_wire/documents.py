@@ -15,6 +15,12 @@ from .._documents import new_document
 from .arrays import read_array, write_array
 from .fields import PLAIN, SCORE
 
+ARRAYS = frozenset({'tensor', 'embedding'})
+NESTED = ('chunks', 'matches')
+STRUCTS = ('tags', '_metadata')
+SCORES = ('scores', 'evaluations')
+READ = frozenset({'id', 'text', 'blob', *PLAIN})
+
 
 def write_document(message: Any, document: Document) -> None:
     """Fill a `DocumentProto`."""
@@ -34,43 +40,40 @@ def write_document(message: Any, document: Document) -> None:
             setattr(message, name, value)
     if data.location:
         message.location.extend(data.location)
-    for name in ('tags', '_metadata'):
+    for name in STRUCTS:
         if getattr(data, name):
             getattr(message, name).update(getattr(data, name))
-    for name in ('scores', 'evaluations'):
+    for name in SCORES:
         for key, score in (getattr(data, name) or {}).items():
             _write_score(getattr(message, name)[key], score)
-    for name in ('chunks', 'matches'):
+    for name in NESTED:
         for inner in getattr(data, name) or ():
             write_document(getattr(message, name).add(), inner)
 
 
 def read_document(message: Any) -> Document:
     """Build a document from a `DocumentProto`."""
-    fields: dict[str, Any] = {'id': message.id} if message.id else {}
-    content = message.WhichOneof('content')
-    if content:
-        value = getattr(message, content)
-        fields[content] = read_array(value) if content == 'tensor' else value
-    if message.HasField('embedding'):
-        fields['embedding'] = read_array(message.embedding)
-    for name in PLAIN:
-        value = getattr(message, name)
-        if value:
+    fields: dict[str, Any] = {}
+    scores: list[tuple[str, Any]] = []
+    for field, value in message.ListFields():  # those that are set, which are few
+        name = field.name
+        if name in ARRAYS:
+            fields[name] = read_array(value)
+        elif name in NESTED:
+            fields[name] = [read_document(one) for one in value]
+        elif name in STRUCTS:
+            fields[name] = read_struct(value)
+        elif name in SCORES:
+            scores.append((name, value))
+        elif name == 'location':
+            fields[name] = list(value)
+        elif name in READ:
             fields[name] = value
-    if message.location:
-        fields['location'] = list(message.location)
-    for name in ('tags', '_metadata'):
-        if message.HasField(name):
-            fields[name] = read_struct(getattr(message, name))
     document = new_document(**fields)
-    for name in ('scores', 'evaluations'):
-        for key, score in getattr(message, name).items():
-            getattr(document, name)[key] = _read_score(score)
-    for name in ('chunks', 'matches'):
-        inner = getattr(message, name)
-        if inner:
-            setattr(document, name, [read_document(one) for one in inner])
+    for name, values in scores:
+        held = getattr(document, name)
+        for key, score in values.items():
+            held[key] = _read_score(score)
     return document
 
 

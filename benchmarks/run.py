@@ -98,9 +98,7 @@ def threads(urls: dict[str, str], count: int) -> dict[str, Any]:
     for wire in WIRES:
         opened = list(contenders(urls, wire, 'slow'))
         with ThreadPoolExecutor(THREADS) as pool:
-            works = {
-                one.name: lambda one=one: list(pool.map(lambda _: one.slow(), range(THREADS))) for one in opened
-            }
+            works = {one.name: lambda one=one: list(pool.map(lambda _: one.slow(), range(THREADS))) for one in opened}
             found[wire] = rounds(min(count, 3), works)
         _close(opened)
     return found

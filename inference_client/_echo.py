@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 import numpy as np
-from docarray import Document, DocumentArray
+from docarray import Document
 
 from ._documents import copy_with
 from .errors import ProtocolError
@@ -25,7 +25,7 @@ def outgoing(document: Document, inner: bool = False) -> Document:
     return copy_with(document, **changes) if changes else document
 
 
-def paired(sent: list[Document], received: DocumentArray) -> Iterable[tuple[Document, Document]]:
+def paired(sent: list[Document], received: Sequence[Document]) -> Iterable[tuple[Document, Document]]:
     """What was sent with what came back for it, which has the caller's own content and URI again.
 
     They are paired by id where the ids allow it, else by position.
@@ -50,10 +50,11 @@ def restored(sent: Document, received: Document) -> Document:
     if _is_echo(sent, received):
         _restore(sent, received)
     for name in NESTED:
-        originals = {inner.id: inner for inner in getattr(sent._data, name) or ()}
-        for inner in getattr(received, name) if originals else ():
-            if inner.id in originals:
-                restored(originals[inner.id], inner)
+        if getattr(sent._data, name):
+            originals = {inner.id: inner for inner in getattr(sent._data, name)}
+            for inner in getattr(received, name):
+                if inner.id in originals:
+                    restored(originals[inner.id], inner)
     return received
 
 

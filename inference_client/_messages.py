@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 if TYPE_CHECKING:
-    from docarray import DocumentArray
+    from docarray import Document, DocumentArray
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,4 @@ class Response:
     """The answer to the request of the same id: as many documents, which may come in another order."""
 
     id: str
-    documents: DocumentArray
+    documents: Sequence[Document]

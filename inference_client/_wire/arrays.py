@@ -53,12 +53,12 @@ def _sparse(message: Any) -> Any:
 
 def _dense(message: Any) -> np.ndarray[Any, Any]:
     dtype = _dtype(message.dtype or 'f8')
-    shape = tuple(message.shape)
-    buffer = message.buffer  # read once: each time makes another copy
-    if math.prod(shape) * dtype.itemsize != len(buffer):
-        raise ProtocolError(f'an array of shape {shape} and dtype {dtype} came with {len(buffer)} bytes')
+    shape, buffer = message.shape, message.buffer  # looked up once: each time makes another copy
+    flat = len(shape) == 1
+    if (shape[0] if flat else math.prod(shape)) * dtype.itemsize != len(buffer):
+        raise ProtocolError(f'an array of shape {tuple(shape)} and dtype {dtype} came with {len(buffer)} bytes')
     array: np.ndarray[Any, Any] = np.frombuffer(buffer, dtype).copy()
-    return array if len(shape) == 1 else array.reshape(shape)
+    return array if flat else array.reshape(tuple(shape))
 
 
 _dtype = functools.lru_cache(maxsize=64)(np.dtype)

@@ -6,7 +6,7 @@ content is a oneof, in which text goes before tensor before blob.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from docarray import Document
 from docarray.score import NamedScore
@@ -15,7 +15,6 @@ from .._documents import new_document
 from .arrays import read_array, write_array
 from .fields import PLAIN, SCORE
 
-ARRAYS = frozenset({'tensor', 'embedding'})
 NESTED = ('chunks', 'matches')
 STRUCTS = ('tags', '_metadata')
 SCORES = ('scores', 'evaluations')
@@ -57,24 +56,22 @@ def read_document(message: Any) -> Document:
     scores: list[tuple[str, Any]] = []
     for field, value in message.ListFields():  # those that are set, which are few
         name = field.name
-        if name in ARRAYS:
-            fields[name] = read_array(value)
-        elif name in NESTED:
-            fields[name] = [read_document(one) for one in value]
-        elif name in STRUCTS:
-            fields[name] = read_struct(value)
+        if name in READ:
+            fields[name] = value
+        elif name in READERS:
+            fields[name] = READERS[name](value)
         elif name in SCORES:
             scores.append((name, value))
-        elif name == 'location':
-            fields[name] = list(value)
-        elif name in READ:
-            fields[name] = value
     document = new_document(**fields)
     for name, values in scores:
         held = getattr(document, name)
         for key, score in values.items():
             held[key] = _read_score(score)
     return document
+
+
+def _read_documents(messages: Any) -> list[Document]:
+    return [read_document(message) for message in messages]
 
 
 def read_struct(message: Any) -> dict[str, Any]:
@@ -103,3 +100,14 @@ def _write_score(message: Any, score: NamedScore) -> None:
 
 def _read_score(message: Any) -> NamedScore:
     return NamedScore({field.name: value for field, value in message.ListFields()})
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    'tensor': read_array,
+    'embedding': read_array,
+    'chunks': _read_documents,
+    'matches': _read_documents,
+    'tags': read_struct,
+    '_metadata': read_struct,
+    'location': list,
+}

@@ -7,7 +7,7 @@ from typing import Any, Mapping
 
 import numpy as np
 import orjson
-from docarray import Document, DocumentArray
+from docarray import Document
 from docarray.score import NamedScore
 
 from .._messages import Request, Response
@@ -55,7 +55,7 @@ def decode_response(data: bytes, request_id: str) -> Response:
         _check_status(_get(_get(body, 'header', dict) or {}, 'status', dict) or {})
         if not isinstance(body.get('data'), list):
             raise ProtocolError('the answer has no list "data": is this the address of a Jina server?')
-        return Response(request_id, DocumentArray([_to_document(fields) for fields in body['data']]))
+        return Response(request_id, [_to_document(fields) for fields in body['data']])
     except InferenceError:
         raise
     except (AttributeError, TypeError, ValueError, KeyError, RecursionError, ArithmeticError) as error:

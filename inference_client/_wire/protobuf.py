@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from docarray import DocumentArray
 from google.protobuf.message import DecodeError
 
 from .._messages import Request, Response
@@ -55,7 +54,7 @@ def read_response(message: DataRequestProto) -> Response:
     if message.data.WhichOneof('documents') == 'docs_bytes':
         raise ProtocolError('the answer holds pickled documents, which are never read: the server must send "docs"')
     try:
-        documents = DocumentArray([read_document(document) for document in message.data.docs.docs])
+        documents = [read_document(document) for document in message.data.docs.docs]
     except InferenceError:
         raise
     except Exception as error:  # whatever a stranger's bytes lead numpy and scipy to

@@ -236,7 +236,7 @@ def read_or_refused(data):
         assert isinstance(error, (ProtocolError, ServerError))
         str(error).encode()
     else:
-        assert isinstance(response.documents, DocumentArray)
+        assert all(isinstance(one, Document) for one in response.documents)
 
 
 @given(st.data(), strategies.documents(dtypes=strategies.REAL))

@@ -57,7 +57,8 @@ def _dense(message: Any) -> np.ndarray[Any, Any]:
     flat = len(shape) == 1
     if (shape[0] if flat else math.prod(shape)) * dtype.itemsize != len(buffer):
         raise ProtocolError(f'an array of shape {tuple(shape)} and dtype {dtype} came with {len(buffer)} bytes')
-    array: np.ndarray[Any, Any] = np.frombuffer(buffer, dtype).copy()
+    # Writable like a copy, but numpy's own lets other threads run, and then waits for its turn again.
+    array: np.ndarray[Any, Any] = np.frombuffer(bytearray(buffer), dtype)
     return array if flat else array.reshape(tuple(shape))
 
 

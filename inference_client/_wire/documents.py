@@ -15,9 +15,9 @@ from .._documents import new_document
 from .arrays import read_array, write_array
 from .fields import PLAIN, SCORE
 
-NESTED = ('chunks', 'matches')
 STRUCTS = ('tags', '_metadata')
 SCORES = ('scores', 'evaluations')
+WRITTEN = frozenset({'id', 'text', 'tensor', 'blob', 'content', '_reference_doc'})  # first, or never
 READ = frozenset({'id', 'text', 'blob', *PLAIN})
 
 
@@ -31,23 +31,30 @@ def write_document(message: Any, document: Document) -> None:
         write_array(message.tensor, data.tensor)
     elif data.blob:
         message.blob = data.blob
-    if data.embedding is not None:
-        write_array(message.embedding, data.embedding)
-    for name in PLAIN:
-        value = getattr(data, name)
-        if value:
-            setattr(message, name, value)
-    if data.location:
-        message.location.extend(data.location)
-    for name in STRUCTS:
-        if getattr(data, name):
-            getattr(message, name).update(getattr(data, name))
-    for name in SCORES:
-        for key, score in (getattr(data, name) or {}).items():
-            _write_score(getattr(message, name)[key], score)
-    for name in NESTED:
-        for inner in getattr(data, name) or ():
-            write_document(getattr(message, name).add(), inner)
+    for name, value in vars(data).items():
+        if value is None or name in WRITTEN:
+            continue
+        if name == 'embedding':
+            write_array(message.embedding, value)
+        elif name in PLAIN:
+            if value:
+                setattr(message, name, value)
+        elif value:
+            _write_container(message, name, value)
+
+
+def _write_container(message: Any, name: str, value: Any) -> None:
+    field = getattr(message, name)
+    if name == 'location':
+        field.extend(value)
+    elif name in STRUCTS:
+        field.update(value)
+    elif name in SCORES:
+        for key, score in value.items():
+            _write_score(field[key], score)
+    else:
+        for inner in value:
+            write_document(field.add(), inner)
 
 
 def read_document(message: Any) -> Document:

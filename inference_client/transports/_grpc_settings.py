@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ HEALTH = '/grpc.health.v1.Health/Check'
 SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
 FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
 
+LONGEST = 2**31 - 1  # milliseconds
 CHANNEL_OPTIONS = (
     ('grpc.max_send_message_length', -1),
     ('grpc.max_receive_message_length', -1),
-    ('grpc.max_reconnect_backoff_ms', 5000),  # a server that was restarted is found within seconds
+    ('grpc.initial_reconnect_backoff_ms', 100),  # an attempt to connect takes that long at least
+    ('grpc.use_local_subchannel_pool', 1),  # else a new channel would share a connection that went wrong
 )
 
 
@@ -46,9 +49,21 @@ class Address:
         return cls(f'{host}:{parts.port or (443 if secure else 80)}', secure)
 
 
-def channel_arguments(address: Address, options: TransportOptions) -> tuple[Any, ...]:
-    """Arguments of `insecure_channel`, or of `secure_channel` where the address is secure."""
-    settings = [*CHANNEL_OPTIONS, ('grpc.enable_http_proxy', int(options.trust_env))]
+def channel_arguments(address: Address, options: TransportOptions, seconds: float) -> tuple[Any, ...]:
+    """Arguments of `insecure_channel`, or of `secure_channel` where the address is secure.
+
+    Args:
+        address: of the server.
+        options: of the transport.
+        seconds: for the connection to be made.
+    """
+    limit = min(math.ceil(seconds * 1000), LONGEST)
+    settings = [
+        *CHANNEL_OPTIONS,
+        ('grpc.enable_http_proxy', int(options.trust_env)),
+        ('grpc.min_reconnect_backoff_ms', limit),  # how long an attempt to connect may take, despite its name
+        ('grpc.dns_ares_query_timeout', limit),
+    ]
     if not address.secure:
         return address.target, settings
     certificates = trusted(options.ca_file)

@@ -38,6 +38,13 @@ class PerLoop(Generic[C]):
         if keeper is not None and self._loop is asyncio.get_running_loop():
             await keeper.aclose()
 
+    def release(self, connection: C) -> Any:
+        """Let the next `get` open another. Gives what closes this one, by `aclose()`; None if that happened before."""
+        if self._connection is not connection:
+            return None
+        keeper, self._keeper, self._connection = self._keeper, None, None
+        return keeper
+
     async def _kept(self, connection: C) -> AsyncIterator[None]:
         """A generator under way, which `asyncio.run` closes at the end of its loop, and the connection with it."""
         try:

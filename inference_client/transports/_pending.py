@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from .._wire.jina_pb2 import DataRequestProto
     from ..errors import InferenceError
 
     Answer = Future[DataRequestProto]
+
+
+SILENCE = 0.2  # seconds that say nothing of a connection
+
+
+def is_silent(asked: float, heard: float) -> bool:
+    """Whether a connection brought nothing in the later half of the time that a request was waited for.
+
+    Args:
+        asked: when it was sent, on the monotonic clock.
+        heard: when the last answer to any request came.
+    """
+    waited = time.monotonic() - asked
+    return waited > SILENCE and heard < asked + waited / 2
+
+
+def fail(answer: Future[Any], error: InferenceError) -> None:
+    """Fail a future, unless it is done or was given up."""
+    with suppress(InvalidStateError):
+        answer.set_exception(error)
 
 
 class Pending:
@@ -61,5 +83,4 @@ class Pending:
             self._failure = failure
             waiting = list(self._waiting.values())
         for answer in waiting:
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(failure())
+            fail(answer, failure())

@@ -8,6 +8,7 @@ import inspect
 import logging
 import ssl
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -20,7 +21,7 @@ from .._config import trusted
 from .._wire.protobuf import decode_message
 from .._wire.status import http_failure
 from ..errors import CLOSED, ConnectionFailedError, InferenceError, ProtocolError, RequestTooLargeError, unreachable
-from ._pending import Pending
+from ._pending import Pending, is_silent
 
 if TYPE_CHECKING:
     from ._pending import Answer
@@ -62,6 +63,7 @@ class Link:
         self.usable = True
         self.pending = Pending()
         self._seconds = connect_timeout
+        self._heard = 0.0  # when the last answer came
         self._unsent: set[str] = set()
         self._made: ClientConnection | None = None
         self._open: ClientConnection | None = None  # the same, once the server agreed
@@ -76,13 +78,14 @@ class Link:
     def ask(self, request_id: str, data: bytes) -> Answer:
         """Send a message as soon as the connection is there and free; the future holds the answer to it.
 
-        Cancel the future to give up. If the request could not even be sent by then, the connection may be
-        stuck: it gets no further requests, which would pile up, and goes with the last of its waiters.
+        Cancel the future to give up. If the request could not even be sent by then, or nothing came for long, the
+        connection may be stuck: it gets no further requests, which would pile up, and goes with the last of its
+        waiters.
         """
         answer = self.pending.add(request_id)
         if not answer.done():
             self._unsent.add(request_id)
-            answer.add_done_callback(partial(self._forget, request_id))
+            answer.add_done_callback(partial(self._forget, request_id, time.monotonic()))
             with contextlib.suppress(RuntimeError):  # the loop was closed, after all who wait were told
                 self._loop.call_soon_threadsafe(self._post, request_id, data)
         return answer
@@ -114,6 +117,7 @@ class Link:
         with contextlib.suppress(ConnectionClosedOK):
             while True:
                 data = await connection.recv()
+                self._heard = time.monotonic()
                 if not self.pending.hand_out(decode_message(data if isinstance(data, bytes) else data.encode())):
                     logger.debug('dropped an answer that nobody waits for')
 
@@ -130,11 +134,11 @@ class Link:
             connection.transport.abort()
             await connection.wait_closed()
 
-    def _forget(self, request_id: str, answer: Answer) -> None:
+    def _forget(self, request_id: str, asked: float, answer: Answer) -> None:
         sent = request_id not in self._unsent
         self._unsent.discard(request_id)
         if answer.cancelled():
-            self.usable = self.usable and sent
+            self.usable = self.usable and sent and not is_silent(asked, self._heard)
             if not self.usable and not self.pending:
                 self.stop()
 

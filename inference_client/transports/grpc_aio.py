@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from ._grpc_settings import (
     translated,
 )
 from ._loops import PerLoop
+from ._pending import is_silent
 from .base import AsyncTransport, TransportOptions
 
 
@@ -40,7 +42,8 @@ class AsyncGrpcTransport(AsyncTransport):
         super().__init__(url, options)
         self._address = address
         self._metadata = metadata_of(options)
-        self._channels: PerLoop[Any] = PerLoop(self._open, _close)
+        self._seconds = 0.0  # for the next connection to be made
+        self._lines: PerLoop[_Line] = PerLoop(self._open, _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
         answer = await self._ask(UNARY, encode_request(request), timeouts)
@@ -56,7 +59,7 @@ class AsyncGrpcTransport(AsyncTransport):
         return await self._ask(HEALTH, b'', timeouts) == SERVING
 
     async def close(self) -> None:
-        await self._channels.close()
+        await self._lines.close()
 
     async def _ask(self, method: str, data: bytes, timeouts: Timeouts) -> bytes:
         try:
@@ -67,35 +70,61 @@ class AsyncGrpcTransport(AsyncTransport):
             raise unreachable(error) from error
 
     async def _call(self, method: str, data: bytes, timeouts: Timeouts) -> bytes:
-        channel = await self._channels.get()
-        if channel.get_state(True) is not grpc.ChannelConnectivity.READY:
-            seconds = min(timeouts.connect, timeouts.read)
-            try:
-                await asyncio.wait_for(_settled(channel), seconds)
-            except asyncio.TimeoutError as error:
-                raise unreachable(f'no connection within {seconds:g} s') from error
-        call = channel.unary_unary(method)(data, timeout=timeouts.read, metadata=self._metadata)
+        line = await self._line(timeouts.connect)
+        asked = time.monotonic()
+        line.under_way += 1
         try:
+            call = line.channel.unary_unary(method)(data, timeout=timeouts.read, metadata=self._metadata)
             answer: bytes = await call
+            line.heard = time.monotonic()
+        except grpc.aio.AioRpcError as error:
+            made = line.heard or time.monotonic() > line.made_by
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and made and is_silent(asked, line.heard)
+            if late or error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._replace(line)
+            raise
         except asyncio.CancelledError:
-            if channel.get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
+            if line.channel.get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
                 raise
             raise ConnectionFailedError(CLOSED) from None
+        finally:
+            line.under_way -= 1
+            if line.keeper is not None and not line.under_way:
+                await line.keeper.aclose()
         return answer
 
-    def _open(self) -> Any:
+    def _replace(self, line: _Line) -> None:
+        line.keeper = line.keeper or self._lines.release(line)
+
+    async def _line(self, seconds: float) -> _Line:
+        """The line in use, or a new one, which has so many seconds to be made."""
+        self._seconds = seconds
+        return await self._lines.get()
+
+    def _open(self) -> _Line:
         opener = grpc.aio.secure_channel if self._address.secure else grpc.aio.insecure_channel
-        target, *credentials, settings = channel_arguments(self._address, self.options)
-        return opener(target, *credentials, options=settings)
+        target, *credentials, settings = channel_arguments(self._address, self.options, self._seconds)
+        return _Line(opener(target, *credentials, options=settings), self._seconds)
 
 
-async def _settled(channel: Any) -> None:
-    """Wait until a channel is connected, or failed to."""
-    state = channel.get_state(True)
-    while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(True)
+class _Line:
+    """A channel, until it fails or falls silent: see `_grpc_connection` for why it is not used again then.
+
+    Attributes:
+        channel: gRPC's.
+        under_way: calls.
+        heard: when the last answer came.
+        made_by: when it is connected, or failed to.
+        keeper: closes it, once it is replaced and the last call on it has ended.
+    """
+
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self.channel = channel
+        self.under_way = 0
+        self.heard = 0.0
+        self.made_by = time.monotonic() + seconds
+        self.keeper: Any = None
 
 
-async def _close(channel: Any) -> None:
-    await channel.close()
+async def _close(line: _Line) -> None:
+    await line.channel.close()

@@ -114,6 +114,8 @@ class HttpTransport(Transport):
             self._give_back(session, closed, answer is not None and not deadline.over)
         if deadline.over:  # what came may be a part only
             raise no_answer(deadline.seconds)
+        if answer.raw.tell() < int(answer.headers.get('Content-Length', 0)):  # urllib3 1 does not mind
+            raise unreachable('the answer was cut off')
         return answer
 
     def _take(self) -> tuple[Session, int]:

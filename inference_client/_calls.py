@@ -33,6 +33,8 @@ A = TypeVar('A')
 class Tasks(Generic[A]):
     """The tasks as methods. A subclass runs them; `A` is what they return."""
 
+    awaits = False  # whether callbacks may be coroutine functions
+
     def __init__(
         self, spec: ModelSpec, transport: Transport | AsyncTransport, timeouts: Timeouts, retry: RetryPolicy
     ) -> None:
@@ -139,10 +141,14 @@ class Tasks(Generic[A]):
     def _begin(self, task: str | type[Task[Any]], arguments: dict[str, Any], inputs: Any = None) -> Run:
         """Set a call up; `inputs` are those of a stream. Nothing is sent or opened yet."""
         options, rest = split(arguments)
+        options.check_callbacks(self.awaits)
+        if inputs is None and not options.ordered:
+            raise InputError('ordered=False goes with stream: a task gives its answers in input order')
         asked: Task[Any] = _task(task)
         call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
+        run.awaits = self.awaits
         run.total = total_of(rest if inputs is None else {'inputs': inputs})
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
         return run
@@ -210,12 +216,14 @@ class Run:
         observer: once entered.
         skips: whether bad items are skipped.
         total: items in all, if that is known.
+        awaits: whether callbacks may be coroutine functions.
         prepare_more: makes documents of further inputs of a stream.
     """
 
     exchange: Exchange
     observer: Observer
     total: int | None = None
+    awaits = False
     prepare_more: Callable[[Iterable[Any]], Iterable[Document]]
 
     def __init__(self, task: Task[Any], call: Call, options: Options, model: str, plan: Plan) -> None:
@@ -228,6 +236,23 @@ class Run:
         self._stack = ExitStack()
 
     def __enter__(self) -> Run:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def result(self, done: list[Document]) -> Any:
+        """What the caller gets."""
+        if not self.exchange.fed:
+            raise InputError(f'nothing to {self.task.name}: the input is empty; give at least one item')
+        return self.task.collect(done)
+
+    def _open(self) -> None:
         journal = self._journal()
         self.exchange = Exchange(
             replace(
@@ -239,17 +264,7 @@ class Run:
                 record=journal.record if journal else None,
             )
         )
-        self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def result(self, done: list[Document]) -> Any:
-        """What the caller gets."""
-        if not self.exchange.fed:
-            raise InputError(f'nothing to {self.task.name}: the input is empty; give at least one item')
-        return self.task.collect(done)
+        self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total, self.awaits))
 
     def _journal(self) -> Journal | None:
         if self._options.journal is None:

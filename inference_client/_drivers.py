@@ -14,7 +14,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator
 
 from .errors import InferenceError, no_answer
 
@@ -33,7 +33,7 @@ Explain = Callable[[Exception], InferenceError]
 
 def drive(
     exchange: Exchange, source: Source, transport: Transport, explain: Explain, observe: Observe
-) -> Iterator[list[Document]]:
+) -> Generator[list[Document], None, None]:
     """Run an exchange: yield what is answered, as it comes.
 
     Args:
@@ -183,16 +183,18 @@ async def drive_async(
     flights = _Tasks(exchange, source, transport, explain)
     try:
         while True:
+            over = exchange.over  # before the caller has its turn, in which the last answers may come
             ready = exchange.take()
             if ready:
                 yield ready
-            if exchange.over:
-                break
-            await flights.turn()
+            if not over:
+                await flights.turn()
             for finished in exchange.take_finished():
                 observed = observe(finished)
                 if inspect.isawaitable(observed):
                     await observed
+            if over:
+                break
     finally:
         await flights.close()
     if exchange.failure is not None:

@@ -20,7 +20,7 @@ from docarray import Document, DocumentArray
 from ._echo import outgoing, paired
 from ._messages import Request, Response
 from ._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
-from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError
+from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError, UnsupportedTaskError
 
 logger = logging.getLogger('inference_client.retry')
 
@@ -40,7 +40,7 @@ class Plan:
         timeouts: how long it may take.
         accept: checks an answered document and gives what the caller gets for it.
         recall: gives the answer to a document if an earlier call has it.
-        record: keeps answers, each with the document that was sent.
+        record: keeps answers, each with the document that was sent; None is for one that failed.
     """
 
     endpoint: str = '/'
@@ -53,7 +53,7 @@ class Plan:
     timeouts: Timeouts = TIMEOUTS
     accept: Callable[[Document], Document] = lambda document: document
     recall: Callable[[Document], Document | None] | None = None
-    record: Callable[[Sequence[tuple[Document, Document]]], None] | None = None
+    record: Callable[[Sequence[tuple[Document, Document | None]]], None] | None = None
 
 
 @dataclass
@@ -61,6 +61,8 @@ class _Batch:
     items: list[tuple[int, Document]]
     attempts: list[str] = field(default_factory=list)
     deadline: float | None = None  # for all its attempts
+    shared: bool = False  # whether another was under way at the same time as its last attempt
+    alone: bool = False  # to be sent with no other under way, to see what it comes to by itself
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Exchange:
         self._taken = 0
         self._ended = False
         self._broken: Exception | None = None
+        self._able = False  # whether the model is known to do the task
         self._due: list[tuple[float, int, _Batch]] = []  # a heap
         self._tie = count()
         self._open: dict[str, _Batch] = {}
@@ -120,6 +123,9 @@ class Exchange:
         """Take the next documents of the input."""
         unknown = list(enumerate(documents, self.fed))
         self.fed += len(documents)
+        if self._plan.return_errors:
+            for document in documents:
+                (document._data.tags or {}).pop('error', None)  # an earlier call's
         if self._plan.recall is not None:
             unknown = self._without_known(unknown, self._plan.recall)
         if unknown:
@@ -141,13 +147,13 @@ class Exchange:
 
     def next_request(self, now: float) -> Request | None:
         """The next request to send, if there is one now."""
-        if self.failure is not None or len(self._open) >= self._plan.window:
-            return None
-        if not self._due or self._due[0][0] > now:
+        if self.failure is not None or not self._due or self._due[0][0] > now or self._is_blocked():
             return None
         batch = heapq.heappop(self._due)[2]
         if batch.deadline is None:
             batch.deadline = now + self._plan.timeouts.total
+        for one in (batch, *self._open.values()):
+            one.shared = bool(self._open)
         documents = DocumentArray([outgoing(document) for _, document in batch.items])
         request = Request(self._plan.endpoint, documents, self._plan.parameters)
         self._open[request.id] = batch
@@ -159,8 +165,8 @@ class Exchange:
         return self._plan.timeouts.within(self._plan.timeouts.total if deadline is None else deadline - now)
 
     def wait(self, now: float) -> float | None:
-        """Seconds until something is due to be sent again; None if nothing is."""
-        if self.failure is not None or not self._due:
+        """Seconds until something may be sent again; None if nothing is due, or an answer must come before."""
+        if self.failure is not None or not self._due or self._is_blocked():
             return None
         return max(0.0, self._due[0][0] - now)
 
@@ -174,39 +180,48 @@ class Exchange:
             return
         sent = [document for _, document in batch.items]
         try:
-            answered = [self._accepted(one, original) for original, one in paired(sent, response.documents)]
+            answered = [self._accepted(one) for _, one in paired(sent, response.documents)]
         except InferenceError as error:
             self.fail(response.id, error, now)
             return
+        if not self._able and all(isinstance(one, UnsupportedTaskError) for one in answered):
+            assert isinstance(answered[0], UnsupportedTaskError)
+            self.fail(response.id, answered[0], now)
+            return
+        self._able = True
         del self._open[response.id]
-        for (position, _), document in zip(batch.items, answered):
+        self._record(sent, [None if isinstance(one, InferenceError) else one for one in answered])
+        documents = [
+            _with_error(own, one) if isinstance(one, InferenceError) else one for own, one in zip(sent, answered)
+        ]
+        for (position, _), document in zip(batch.items, documents):
             self._answers[position] = document
-        if self._plan.record is not None:
-            kept = [(one, got) for one, got in zip(sent, answered) if 'error' not in (got._data.tags or ())]
-            self._plan.record(kept)
-        self._finished.append(Finished(answered))
+        self._finished.append(Finished(documents))
         self._end_if_broken()
 
     def fail(self, request_id: str, error: InferenceError, now: float) -> None:
         """Take what one request came to in place of an answer."""
         batch = self._open.pop(request_id)
         batch.attempts.append(f'{type(error).__name__}: {error.message}')
-        if self.failure is None and self._is_sent_again(batch, error, now):
-            return
-        too_large = isinstance(error, RequestTooLargeError)
         own_fault = self._plan.return_errors and _is_of_the_items(error)
-        if self.failure is None and len(batch.items) > 1 and (too_large or own_fault):
-            middle = len(batch.items) // 2
-            self._put_off(now, _Batch(batch.items[:middle]))
-            self._put_off(now, _Batch(batch.items[middle:]))
-            return
+        if self.failure is None:
+            if self._is_sent_again(batch, error, now) or self._is_split(batch, error, own_fault, now):
+                return
+            if self._is_doubtful(error) and batch.shared:
+                batch.alone = True
+                self._put_off(now, batch)
+                return
+        if isinstance(error, ProtocolError) and not self._able:
+            own_fault = False  # it may be no Jina server at all
         error.attempts = tuple(batch.attempts)
-        self._finished.append(Finished([document for _, document in batch.items], error))
+        error.span = (batch.items[0][0], batch.items[-1][0] + 1)
+        documents = [document for _, document in batch.items]
+        self._finished.append(Finished(documents, error))
         if own_fault:
+            self._record(documents, [None] * len(documents))
             self._answers.update((position, _with_error(document, error)) for position, document in batch.items)
             self._end_if_broken()
         else:
-            error.span = (batch.items[0][0], batch.items[-1][0] + 1)
             self._fail_for_good(error)
 
     def take(self) -> list[Document]:
@@ -235,20 +250,44 @@ class Exchange:
     def _without_known(
         self, items: list[tuple[int, Document]], recall: Callable[[Document], Document | None]
     ) -> list[tuple[int, Document]]:
-        known = [recall(document) for _, document in items]
-        self._answers.update((place, answer) for (place, _), answer in zip(items, known) if answer is not None)
-        answered = [answer for answer in known if answer is not None]
-        if answered:
-            self._finished.append(Finished(answered))
-        return [item for item, answer in zip(items, known) if answer is None]
+        unknown, known = [], []
+        try:
+            for place, document in items:
+                answer = self._recalled(document, recall)
+                if answer is None:
+                    unknown.append((place, document))
+                else:
+                    self._answers[place] = answer
+                    known.append(answer)
+                    self._able = True
+        except InferenceError as error:
+            self._fail_for_good(error)
+        if known:
+            self._finished.append(Finished(known))
+        return unknown
 
-    def _accepted(self, received: Document, original: Document) -> Document:
+    def _recalled(self, document: Document, recall: Callable[[Document], Document | None]) -> Document | None:
+        try:
+            return recall(document)
+        except InputError as error:
+            if error.item is None or not self._plan.return_errors:
+                raise
+            return _with_error(document, error)
+
+    def _accepted(self, received: Document) -> Document | InferenceError:
         try:
             return self._plan.accept(received)
         except InferenceError as error:
             if not self._plan.return_errors:
                 raise
-            return _with_error(original, error)
+            return error
+
+    def _record(self, sent: list[Document], answers: Sequence[Document | None]) -> None:
+        if self._plan.record is not None:
+            try:
+                self._plan.record(list(zip(sent, answers)))
+            except InferenceError as error:
+                self._fail_for_good(error)
 
     def _is_sent_again(self, batch: _Batch, error: InferenceError, now: float) -> bool:
         failed = len(batch.attempts)
@@ -261,6 +300,30 @@ class Exchange:
         )  # fmt: skip
         self._put_off(now + wait, batch)
         return True
+
+    def _is_split(self, batch: _Batch, error: InferenceError, own_fault: bool, now: float) -> bool:
+        middle = len(batch.items) // 2
+        if not middle or not (own_fault or isinstance(error, RequestTooLargeError)):
+            return False
+        self._put_off(now, _Batch(batch.items[:middle]))
+        self._put_off(now, _Batch(batch.items[middle:]))
+        return True
+
+    def _is_doubtful(self, error: InferenceError) -> bool:
+        """Whether answers to others may show that an error is not what it seems.
+
+        One message that is too large may end the connection, and with it all requests on it. A model that
+        answers others can do the task, and speaks the protocol.
+        """
+        if self._plan.return_errors and isinstance(error, (ProtocolError, UnsupportedTaskError)):
+            return not self._able
+        return isinstance(error, RequestTooLargeError)
+
+    def _is_blocked(self) -> bool:
+        """Whether the next batch must wait for an answer to another."""
+        if len(self._open) >= self._plan.window:
+            return True
+        return bool(self._open) and (self._due[0][2].alone or any(one.alone for one in self._open.values()))
 
     def _put_off(self, until: float, batch: _Batch) -> None:
         heapq.heappush(self._due, (until, next(self._tie), batch))

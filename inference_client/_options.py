@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Callable
@@ -47,6 +48,17 @@ class Options:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise InputError(f'{name} is a {type(value).__name__}: expected a function')
+
+    def check_callbacks(self, awaits: bool) -> None:
+        """Raise `InputError` if a callback is a coroutine function and nobody would await it."""
+        for name in ('on_done', 'on_error', 'on_always'):
+            value = getattr(self, name)
+            if not awaits and (inspect.iscoroutinefunction(value) or _is_awaited(value)):
+                raise InputError(f'{name} is a coroutine function: expected a plain one, or use AsyncModel')
+
+
+def _is_awaited(value: Any) -> bool:
+    return inspect.iscoroutinefunction(getattr(type(value), '__call__', None))  # noqa: B004 - of its class
 
 
 NAMES = frozenset(one.name for one in fields(Options))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from docarray import DocumentArray
+
+from .errors import InputError
 
 if TYPE_CHECKING:
     from ._exchange import Finished
@@ -22,11 +25,14 @@ class Observer:
         options: with the callbacks, and whether to show progress.
         label: what is done.
         total: items in all, if that is known.
+        awaits: whether somebody awaits what callbacks give.
     """
 
-    def __init__(self, options: Options, label: str, total: int | None) -> None:
+    def __init__(self, options: Options, label: str, total: int | None, awaits: bool) -> None:
         self._options = options
-        self._show = _progress(label, total) if options.show_progress else None
+        self._awaits = awaits
+        self._make = partial(_progress, label, total)
+        self._show: _Bar | _Lines | None = None
 
     def __call__(self, finished: Finished) -> Any:
         """Tell of one batch. Gives an awaitable if a callback was a coroutine function."""
@@ -35,18 +41,23 @@ class Observer:
             self._show.advance(len(finished.documents))
         if not (options.on_done or options.on_error or options.on_always):
             return None
-        documents = DocumentArray(finished.documents)
         results = []
         if finished.error is None and options.on_done is not None:
-            results.append(options.on_done(documents))
+            results.append(options.on_done(DocumentArray(finished.documents)))
         if finished.error is not None and options.on_error is not None:
             results.append(options.on_error(finished.error))
         if options.on_always is not None:
-            results.append(options.on_always(documents))
+            results.append(options.on_always(DocumentArray(finished.documents)))
         waiting = [result for result in results if inspect.isawaitable(result)]
+        if waiting and not self._awaits:
+            for one in waiting:
+                getattr(one, 'close', bool)()
+            raise InputError('a callback gave a coroutine: expected a plain function, or use AsyncModel')
         return _all(waiting) if waiting else None
 
     def __enter__(self) -> Observer:
+        if self._options.show_progress:
+            self._show = self._make()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,12 +7,14 @@ import contextvars
 import inspect
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, AsyncIterable, Callable, Iterable
 
 from docarray import Document
 
 from ._documents import copy_tree
 from ._fetch import looks_like_image
+from ._inputs import Image, Text
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -129,9 +131,22 @@ async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _stand_in(item: Any) -> Document:
-    """A document for an item that could not become one, as the caller would know it."""
+    """A document for an item that could not become one, as the caller would know it; of a pair, its first."""
     if isinstance(item, Document):
-        return copy_tree(item)
-    if isinstance(item, str):
-        return Document(uri=item) if looks_like_image(item) else Document(text=item)
-    return Document()
+        try:
+            return copy_tree(item)
+        except InputError:  # nested too deeply
+            return Document(id=item.id)
+    if isinstance(item, (tuple, list)) and item:
+        return _stand_in(item[0])
+    if isinstance(item, (Text, Image)):
+        return Document(text=item.value) if isinstance(item, Text) else _stand_in_for_image(item.value)
+    if isinstance(item, str) and not looks_like_image(item):
+        return Document(text=item)
+    return _stand_in_for_image(item)
+
+
+def _stand_in_for_image(value: Any) -> Document:
+    if isinstance(value, (str, Path)):
+        return Document(uri=str(value))
+    return Document(blob=value) if isinstance(value, bytes) else Document()

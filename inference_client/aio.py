@@ -54,6 +54,8 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
         url: the endpoint in use.
     """
 
+    awaits = True
+
     def __init__(
         self,
         spec: ModelSpec,

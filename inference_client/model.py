@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, TypeVar, overload
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Generator, Iterable, Iterator, TypeVar, overload
 
 from docarray import Document, DocumentArray
 
@@ -89,8 +90,9 @@ class Model(Tasks[DocumentArray]):
         """
         done: list[Document] = []
         with self._explained(task, done), self._begin(task, arguments) as run:
-            for ready in self._driven(run):
-                done += ready
+            with closing(self._driven(run)) as answers:
+                for ready in answers:
+                    done += ready
             return run.result(done)
 
     def stream(self, task: str | type[Task[Any]], inputs: Iterable[Any], /, **arguments: Any) -> Iterator[Document]:
@@ -152,11 +154,11 @@ class Model(Tasks[DocumentArray]):
         with self._explained('is_ready'):
             return self._transport.is_ready(self._limits(timeout))
 
-    def _driven(self, run: Run) -> Iterator[list[Document]]:
+    def _driven(self, run: Run) -> Generator[list[Document], None, None]:
         source = Source(run.call.documents, run.skips)
         return drive(run.exchange, source, self._transport, self._explain, run.observer)
 
     def _streamed(self, task: str | type[Task[Any]], run: Run) -> Iterator[Document]:
-        with self._explained(task), run:
-            for ready in self._driven(run):
+        with self._explained(task), run, closing(self._driven(run)) as answers:
+            for ready in answers:
                 yield from ready

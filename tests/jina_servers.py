@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 os.environ.update(JINA_LOG_LEVEL='ERROR', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELEMETRY='1')
 
@@ -25,7 +26,12 @@ class Dummy(Executor):
     @requests(on='/encode')
     def encode(self, docs: DocumentArray, parameters: dict, **kwargs):
         time.sleep(float(parameters.get('sleep', 0)))
+        if 'log' in parameters:
+            with Path(parameters['log']).open('a') as log:
+                log.write(''.join(f'{doc.text}\n' for doc in docs))
         for doc in docs:
+            if doc.text == 'no answer':
+                continue
             if doc.text == 'raise':
                 raise ValueError('the executor does not like this')
             if doc.text.startswith('sleep '):
@@ -35,6 +41,10 @@ class Dummy(Executor):
             doc.embedding = np.array([size, *letters], dtype=np.float32)
             doc.tags['seen'] = dict(parameters)
             doc.tags['uri'] = doc.uri
+
+    @requests(on='/echo')
+    def echo(self, docs: DocumentArray, **kwargs):
+        return docs
 
     @requests(on='/rank')
     def rank(self, docs: DocumentArray, **kwargs):

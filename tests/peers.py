@@ -45,8 +45,8 @@ def embed_json(data):
 
 
 @contextlib.contextmanager
-def grpc_peer(answer=embed, refuse=None):
-    """Answers every call with `answer(bytes)`, or aborts with the status `refuse`."""
+def grpc_peer(answer=embed, refuse=None, max_size=-1):
+    """Answers every call with `answer(bytes)`, or aborts with the status `refuse`; takes so many bytes at once."""
     seen = []
 
     def handle(data, context):
@@ -61,7 +61,7 @@ def grpc_peer(answer=embed, refuse=None):
             return grpc.unary_unary_rpc_method_handler(handle) if single else None
 
     with ThreadPoolExecutor(4) as pool:
-        server = grpc.server(pool)
+        server = grpc.server(pool, options=[('grpc.max_receive_message_length', max_size)])
         server.add_generic_rpc_handlers((Any(),))
         port = server.add_insecure_port(f'{HOST}:0')
         server.start()
@@ -99,7 +99,7 @@ def http_peer(answer=embed_json, headers=()):
 
 
 @contextlib.contextmanager
-def ws_peer(answer=embed, process_request=None, last=None):
+def ws_peer(answer=embed, process_request=None, last=None, max_size=None):
     """Answers every message with `answer(bytes)`; closes the connection after the message number `last`."""
     seen = []
 
@@ -110,7 +110,7 @@ def ws_peer(answer=embed, process_request=None, last=None):
             if number == last:
                 return
 
-    with serve(handle, HOST, 0, process_request=process_request, max_size=None) as server:
+    with serve(handle, HOST, 0, process_request=process_request, max_size=max_size) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

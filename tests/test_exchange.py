@@ -15,7 +15,7 @@ from inference_client._drivers import drive
 from inference_client._exchange import Exchange, Plan
 from inference_client._messages import Response
 from inference_client._source import Source
-from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError
+from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError, UnsupportedTaskError
 
 NO_WAIT = RetryPolicy(initial=0)
 
@@ -242,6 +242,66 @@ def test_what_is_too_large_is_split(count, batch_size, limit):
 
     assert driven(texts(count), send, batch_size=batch_size) == list(range(count))
     assert sum(sizes) == count
+
+
+def test_what_waits_for_an_answer_is_not_due():
+    """Else a driver would turn and turn."""
+    exchange = fed(8, batch_size=8, window=1)
+    exchange.fail(exchange.next_request(0).id, RequestTooLargeError('too large'), 0)
+    assert exchange.wait(0) == 0
+    request = exchange.next_request(0)
+    assert (exchange.next_request(0), exchange.wait(0)) == (None, None)
+    exchange.receive(answer(request), 0)
+    assert exchange.wait(0) == 0
+
+
+@given(st.integers(2, 20), st.integers(2, 4), st.data())
+def test_what_only_shared_a_connection_with_one_too_large_is_answered(count, window, data):
+    large = data.draw(st.sets(st.integers(0, count - 1)))
+    exchange = Exchange(Plan(batch_size=1, window=window, return_errors=True))
+    for text in texts(count):
+        exchange.feed([text])
+    exchange.end()
+    out, done = [], []
+    while not exchange.over:
+        request = exchange.next_request(0)
+        if request is not None:
+            out.append(request)
+        elif any(int(one.documents[0].text) in large for one in out):
+            while out:  # the connection goes
+                exchange.fail(out.pop().id, RequestTooLargeError('too large'), 0)
+        else:
+            exchange.receive(answer(out.pop()), 0)
+        done += [one.tags.get('error') or int(one.text) for one in exchange.take()]
+    assert done == ['too large' if i in large else i for i in range(count)]
+
+
+@pytest.mark.parametrize('error', [UnsupportedTaskError, ProtocolError])
+def test_a_batch_without_answers_waits_for_what_others_show(error):
+    """It may be the item's fault only if the model can do the task at all."""
+
+    def accept(document):
+        if document.text in ('1', '2'):
+            raise error('nothing')
+        return document
+
+    for able in (True, False):
+        exchange = Exchange(Plan(batch_size=1, window=4, return_errors=True, accept=accept))
+        for text in texts(4) if able else texts(3)[1:]:
+            exchange.feed([text])
+        exchange.end()
+        out = []
+        while not exchange.over:
+            request = exchange.next_request(0)
+            if request is not None:
+                out.append(request)
+            else:
+                exchange.receive(answer(out.pop()), 0)  # the last first
+        given = [one.tags.get('error') for one in exchange.take()]
+        if able or error is ProtocolError:
+            assert given == ([None, 'nothing', 'nothing', None] if able else ['nothing', 'nothing'])
+        else:
+            assert isinstance(exchange.failure, UnsupportedTaskError)
 
 
 def test_one_that_is_too_large_alone_is_an_error():

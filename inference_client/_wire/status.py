@@ -58,7 +58,7 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
     return ServerError(
         message,
         transient=status in (408, 425, 429) or 500 <= status < 600,
-        busy=status in (429, 503),
+        busy=status in (408, 425, 429, 502, 503, 504),
         retry_after=_seconds(retry_after),
     )
 

@@ -31,7 +31,7 @@ class RankTask(Task[DocumentArray]):
             raise InputError('candidates= is missing: give the texts or images to rank by the reference')
         if isinstance(reference, (list, tuple)):
             raise InputError('reference= is a list: give one text or image, or several documents in docs=')
-        return Call([_paired(reference, candidates)], parameters)
+        return Call(map(noting(_paired), (reference,), (candidates,)), parameters)
 
     def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
         """Each input is a document with matches, or a pair of a reference and its candidates."""

@@ -9,7 +9,7 @@ from ._config import resolve
 from ._plugins import plugins
 from ._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
 from ._spec import ModelSpec
-from .errors import ConfigurationError, ModelNotFoundError
+from .errors import ConfigurationError, ModelNotFoundError, not_picklable
 from .transports.base import TransportOptions
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class BaseClient(Generic[M]):
     def __repr__(self) -> str:
         token = 'a token' if self._settings.token else 'no token'
         return f'<{type(self).__name__} with {token}, api_endpoint={self._settings.api_endpoint!r}>'
+
+    def __reduce__(self) -> Any:
+        raise not_picklable(self)
 
     def _bind(self, spec: ModelSpec, url: str) -> M:
         raise NotImplementedError

@@ -17,7 +17,7 @@ from ._options import Options, split
 from ._plugins import plugins
 from ._policies import timeouts_of
 from ._progress import Observer, total_of
-from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError
+from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError, not_picklable
 
 if TYPE_CHECKING:
     from ._journal import Journal
@@ -46,6 +46,9 @@ class Tasks(Generic[A]):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.spec.name!r}, url={self.url!r})'
+
+    def __reduce__(self) -> Any:
+        raise not_picklable(self)
 
     def __dir__(self) -> list[str]:
         tasks = (one.name for one in plugins().listed('task') if one.name.isidentifier())

@@ -45,8 +45,6 @@ __all__ = [
     'UnsupportedTaskError',
 ]
 
-CLOSED = 'this client closed the connection while a request was under way'
-
 
 class InferenceError(Exception):
     """Root of all errors of this package.
@@ -183,6 +181,21 @@ def no_answer(timeout: float) -> RequestTimeoutError:
     return RequestTimeoutError(
         f'no answer within {timeout:g} s: the server is slow or stuck; give it longer with timeout='
     )
+
+
+def not_picklable(value: object) -> TypeError:
+    """The error for a client or model that would be copied, or sent to another process with its token."""
+    kind = type(value).__name__
+    return TypeError(
+        f'{kind} cannot be pickled or copied: it holds a connection and a token; make one where it is used'
+    )
+
+
+def closed() -> ConnectionFailedError:
+    """The error for a request under way when this client was closed. It is not sent again: nothing may stay open."""
+    error = ConnectionFailedError('this client closed the connection while a request was under way')
+    error.transient = False
+    return error
 
 
 def unreachable(reason: object) -> ConnectionFailedError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from doors import DOORS
 from hypothesis import HealthCheck, settings
 from sites import Site
 
@@ -58,6 +59,23 @@ def photo():
     return str(PHOTOS / 'chelsea.png')
 
 
+@pytest.fixture(params=DOORS)
+def door(request):
+    """The class of a client: the blocking one, or the asynchronous one in an event loop."""
+    return DOORS[request.param]
+
+
+@pytest.fixture
+def connect(door):
+    """Models by URL, closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def model(url, **options):
+            return stack.enter_context(door(**options)).get_model(url)
+
+        yield model
+
+
 @pytest.fixture(scope='session')
 def server_python():
     """An interpreter with jina: this one, or another that TEST_SERVER_PYTHON names."""
@@ -77,7 +95,7 @@ def server(server_python):
         yield urls
 
 
-@contextmanager
+@contextlib.contextmanager
 def jina_server(python, *arguments):
     """URLs by scheme of a plain Jina server: see `jina_servers.py`."""
     command = [python, str(HERE / 'jina_servers.py'), *arguments]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from isolated import output_of
 from pages import ROOT, blocks, run_program
 
 DOCS = ROOT / 'docs'
@@ -41,6 +42,12 @@ def test_what_one_server_does_not_answer_another_does(server, tmp_path):
 
 def test_write_an_engine(tmp_path):
     check(page('write-an-engine'), tmp_path, 'letters')
+
+
+def test_async():
+    pytest.importorskip('onnxruntime')
+    text = page('async')
+    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
 
 
 @pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
@@ -17,12 +16,11 @@ import grpc
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
-from peers import HOST, grpc_peer, http_peer, listener, tls, ws_peer
+from peers import HOST, grpc_peer, http_peer, listener, tls, wait_until, ws_peer
 from PIL import Image as PIL
 
 from inference_client import (
     AuthenticationError,
-    Client,
     ConfigurationError,
     ConnectionFailedError,
     InferenceError,
@@ -39,22 +37,12 @@ from inference_client._spec import ModelSpec
 from inference_client._wire.arrays import write_array
 from inference_client._wire.jina_pb2 import DataRequestProto
 from inference_client.model import Model
+from inference_client.transports._loops import PerLoop
 from inference_client.transports.base import TransportOptions
 
 WIRES = ['grpc', 'http', 'ws']
 PEERS = {'grpc': grpc_peer, 'http': http_peer, 'ws': ws_peer}
 TOKEN = 'secret-token-1234'
-
-
-@pytest.fixture
-def connect():
-    """Models by URL, closed at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def model(url, **options):
-            return stack.enter_context(Client(**options)).get_model(url)
-
-        yield model
 
 
 @pytest.fixture(params=WIRES)
@@ -237,9 +225,9 @@ def test_deployments(deployments, connect, scheme, photo):
 
 
 @pytest.mark.parametrize('wire', WIRES)
-def test_the_token_is_sent_and_shown_nowhere(wire, caplog, capfd):
+def test_the_token_is_sent_and_shown_nowhere(wire, door, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    with PEERS[wire]() as (url, seen), Client(TOKEN) as client:
+    with PEERS[wire]() as (url, seen), door(TOKEN) as client:
         model = client.get_model(url)
         assert model.encode(text='hi')[0].embedding.tolist() == [1, 1]
         with pytest.raises(UnsupportedTaskError) as caught:
@@ -254,16 +242,17 @@ def test_the_token_is_sent_and_shown_nowhere(wire, caplog, capfd):
 
 
 @pytest.mark.parametrize('wire', WIRES)
-def test_without_a_token_none_is_sent(wire, tmp_path, monkeypatch):
-    with PEERS[wire]() as (url, seen), Client() as client:
+def test_without_a_token_none_is_sent(wire, door):
+    with PEERS[wire]() as (url, seen), door() as client:
         client.get_model(url).encode(text='hi')
     assert set(seen) == {None}
 
 
-def test_a_netrc_does_not_replace_the_token(tmp_path, monkeypatch):
+@pytest.mark.parametrize('wire', ['http', 'ws'])
+def test_a_netrc_does_not_replace_the_token(wire, door, tmp_path, monkeypatch):
     (tmp_path / '.netrc').write_text(f'machine {HOST} login me password other\n')
     monkeypatch.setenv('NETRC', str(tmp_path / '.netrc'))
-    with http_peer() as (url, seen), Client(TOKEN) as client:
+    with PEERS[wire]() as (url, seen), door(TOKEN) as client:
         client.get_model(url).encode(text='hi')
     assert seen == [TOKEN]
 
@@ -422,12 +411,19 @@ def test_bad_urls(url, connect):
         connect(url)
 
 
+def last_link(transport):
+    links = transport._links
+    if isinstance(links, PerLoop):
+        ((links, _),) = links._kept.values()
+    return links[-1]
+
+
 def test_a_connection_that_the_server_closed_is_opened_anew(connect):
     with ws_peer(last=2) as (url, seen):
         model = connect(url)
         for _ in range(3):
             assert [len(model.encode(text='hi')) for _ in range(2)] == [1, 1]
-            model._transport._links[-1].thread.join(10)  # until the close has arrived
+            wait_until(lambda: not last_link(model._transport).alive)  # the close has arrived
     assert len(seen) == 3
 
 
@@ -506,8 +502,8 @@ CYCLE = []
 CYCLE.append(CYCLE)
 
 
-def test_wrong_arguments_send_nothing(photo):
-    with http_peer() as (url, seen), Client() as client:
+def test_wrong_arguments_send_nothing(photo, door):
+    with http_peer() as (url, seen), door() as client:
         model = client.get_model(url)
         for task, arguments in [
             ('encode', {}),

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
-from peers import HOST, embed, listener, within, ws_peer
+from peers import HOST, embed, listener, wait_until, within, ws_peer
 from websockets.asyncio.client import connect as websockets_connect
 
 from inference_client import Client, ConnectionFailedError, InferenceError, ProtocolError, RequestTimeoutError
@@ -93,13 +93,6 @@ def deaf():
 
 def threads():
     return {thread for thread in threading.enumerate() if thread.name == THREAD}
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_server_that_never_reads_holds_nobody_beyond_the_deadline(opened):

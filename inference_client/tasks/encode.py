@@ -20,7 +20,7 @@ class EncodeTask(Task[DocumentArray]):
     def prepare(self, *, text: Any = None, image: Any = None, docs: Any = None, **parameters: Any) -> Call:
         given = one_of(text=text, image=image, docs=docs)
         if given == 'text':
-            return Call(each(text, text_document, 'a str'), parameters, in_memory=True)
+            return Call(each(text, text_document, 'a str'), parameters, in_memory=isinstance(text, (str, list, tuple)))
         if given == 'image':
             return Call(each(image, image_document, IMAGE_FORMS), parameters)
         return Call(documents(docs), parameters)

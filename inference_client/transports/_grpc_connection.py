@@ -16,12 +16,12 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Callable
 
 import grpc
 
 from .._wire.protobuf import decode_message
-from ..errors import CLOSED, ConnectionFailedError, InferenceError, unreachable
+from ..errors import ConnectionFailedError, InferenceError, closed, unreachable
 from ._grpc_settings import (
     DRY_RUN,
     HEALTH,
@@ -130,9 +130,13 @@ class Connection:
         return answer
 
     def _failure(self, error: Any, seconds: float) -> InferenceError:
-        failure = translated(error, seconds)
+        failure = self._translated(error, seconds)
         self.usable = self.usable and not failure.transient
         return failure
+
+    def _translated(self, error: Any, seconds: float) -> InferenceError:
+        by_us = self.ended and error.code() is grpc.StatusCode.CANCELLED
+        return closed() if by_us else translated(error, seconds)
 
     def _gateway_stream(self) -> Stream | None:
         """The stream, opened anew where it has ended; None where, as far as is known, there is no gateway."""
@@ -145,7 +149,7 @@ class Connection:
             return stream
         with self._lock:
             if self._stream is None or self._stream.ended:
-                self._stream = Stream(self._channel, self._metadata, partial(translated, timeout=0.0))
+                self._stream = Stream(self._channel, self._metadata, partial(self._translated, seconds=0.0))
             return self._stream
 
     def _ask_whether_gateway(self) -> None:
@@ -167,18 +171,18 @@ class Connection:
     def _submit_alone(self, data: bytes, seconds: float) -> Future[Any]:
         answer: Future[Any] = Future()
         call = self._unary.future(data, timeout=seconds, metadata=self._metadata)
-        call.add_done_callback(partial(_hand_out, answer, seconds))
+        call.add_done_callback(partial(_hand_out, answer, partial(self._translated, seconds=seconds)))
         answer.add_done_callback(lambda one: call.cancel() if one.cancelled() else None)
         return answer
 
 
-def _hand_out(answer: Future[Any], seconds: float, call: Any) -> None:
+def _hand_out(answer: Future[Any], translate: Callable[[Any], InferenceError], call: Any) -> None:
     try:
         message = decode_message(call.result())
     except grpc.RpcError as error:
-        fail(answer, translated(error, seconds))
+        fail(answer, translate(error))
     except grpc.FutureCancelledError:
-        fail(answer, ConnectionFailedError(CLOSED))
+        fail(answer, closed())
     except InferenceError as error:
         fail(answer, error)
     else:

@@ -20,7 +20,7 @@ from websockets.protocol import State
 from .._config import trusted
 from .._wire.protobuf import decode_message
 from .._wire.status import http_failure
-from ..errors import CLOSED, ConnectionFailedError, InferenceError, ProtocolError, RequestTooLargeError, unreachable
+from ..errors import InferenceError, ProtocolError, RequestTooLargeError, closed, unreachable
 from ._pending import Pending, is_silent
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Link:
         try:
             await self._life
         except asyncio.CancelledError:
-            failure = partial(ConnectionFailedError, CLOSED)
+            failure = closed
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
             failure = partial(_translated, error, self._seconds)
         self.usable = False

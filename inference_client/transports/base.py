@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import os
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -129,6 +130,7 @@ class ThreadedTransport(AsyncTransport):
         super().__init__(blocking.url, blocking.options)
         self._blocking = blocking
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
         return await self._run(self._blocking.send, request, timeouts)
@@ -139,11 +141,12 @@ class ThreadedTransport(AsyncTransport):
     async def close(self) -> None:
         pool, self._pool = self._pool, None
         await self._run_in(None, self._blocking.close)
-        if pool is not None:
+        if pool is not None and self._process == os.getpid():
             await self._run_in(None, pool.shutdown)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._pool is None:
+        if self._pool is None or self._process != os.getpid():  # forked: the threads are the parent's
+            self._process = os.getpid()
             self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix='inference-client')
         return await self._run_in(self._pool, function, *arguments)
 

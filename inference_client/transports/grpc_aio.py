@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ import grpc.aio
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._wire.protobuf import decode_message, encode_request, read_response
-from ..errors import CLOSED, ConnectionFailedError, unreachable
+from ..errors import closed, unreachable
 from ._grpc_settings import (
     DRY_RUN,
     HEALTH,
@@ -40,10 +41,8 @@ class AsyncGrpcTransport(AsyncTransport):
 
     def __init__(self, url: str, options: TransportOptions, address: Address) -> None:
         super().__init__(url, options)
-        self._address = address
         self._metadata = metadata_of(options)
-        self._seconds = 0.0  # for the next connection to be made
-        self._lines: PerLoop[_Line] = PerLoop(self._open, _close)
+        self._lines: PerLoop[_Line] = PerLoop(partial(_open, address, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
         answer = await self._ask(UNARY, encode_request(request), timeouts)
@@ -70,11 +69,14 @@ class AsyncGrpcTransport(AsyncTransport):
             raise unreachable(error) from error
 
     async def _call(self, method: str, data: bytes, timeouts: Timeouts) -> bytes:
-        line = await self._line(timeouts.connect)
+        line = await self._lines.get(timeouts.connect)
         asked = time.monotonic()
         line.under_way += 1
         try:
             call = line.channel.unary_unary(method)(data, timeout=timeouts.read, metadata=self._metadata)
+            code = await _code(call)
+            if code is grpc.StatusCode.CANCELLED and line.ended:
+                raise closed()
             answer: bytes = await call
             line.heard = time.monotonic()
         except grpc.aio.AioRpcError as error:
@@ -83,10 +85,6 @@ class AsyncGrpcTransport(AsyncTransport):
             if late or error.code() is grpc.StatusCode.UNAVAILABLE:
                 self._replace(line)
             raise
-        except asyncio.CancelledError:
-            if line.channel.get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
-                raise
-            raise ConnectionFailedError(CLOSED) from None
         finally:
             line.under_way -= 1
             if line.keeper is not None and not line.under_way:
@@ -96,15 +94,21 @@ class AsyncGrpcTransport(AsyncTransport):
     def _replace(self, line: _Line) -> None:
         line.keeper = line.keeper or self._lines.release(line)
 
-    async def _line(self, seconds: float) -> _Line:
-        """The line in use, or a new one, which has so many seconds to be made."""
-        self._seconds = seconds
-        return await self._lines.get()
 
-    def _open(self) -> _Line:
-        opener = grpc.aio.secure_channel if self._address.secure else grpc.aio.insecure_channel
-        target, *credentials, settings = channel_arguments(self._address, self.options, self._seconds)
-        return _Line(opener(target, *credentials, options=settings), self._seconds)
+def _open(address: Address, options: TransportOptions, seconds: float) -> _Line:
+    opener = grpc.aio.secure_channel if address.secure else grpc.aio.insecure_channel
+    target, *credentials, settings = channel_arguments(address, options, seconds)
+    return _Line(opener(target, *credentials, options=settings), seconds)
+
+
+async def _code(call: Any) -> grpc.StatusCode:
+    """Wait for the end of a call. Awaiting the call itself does not tell whether it or its caller was cancelled."""
+    try:
+        code: grpc.StatusCode = await call.code()
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return code
 
 
 class _Line:
@@ -115,6 +119,7 @@ class _Line:
         under_way: calls.
         heard: when the last answer came.
         made_by: when it is connected, or failed to.
+        ended: whether it is being closed.
         keeper: closes it, once it is replaced and the last call on it has ended.
     """
 
@@ -123,8 +128,10 @@ class _Line:
         self.under_way = 0
         self.heard = 0.0
         self.made_by = time.monotonic() + seconds
+        self.ended = False
         self.keeper: Any = None
 
 
 async def _close(line: _Line) -> None:
+    line.ended = True
     await line.channel.close()

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Mapping, NamedTuple
+import io
+from functools import partial
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, TypeVar
 
 import aiohttp
+from docarray import Document
 
 from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
-from ..errors import no_answer, unreachable
+from ..errors import closed, no_answer, unreachable
 from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, packed, printable, unpacked
 from ._loops import PerLoop
 from .base import AsyncTransport, TransportOptions
 
 KEEP_ALIVE = 4.0  # seconds: Jina's HTTP servers drop what is idle for 5
+LARGE = 1_000_000  # bytes of JSON that take milliseconds to write or read
+
+R = TypeVar('R')
 
 
 class _Answer(NamedTuple):
@@ -31,10 +37,10 @@ class AsyncHttpTransport(AsyncTransport):
         super().__init__(url, options)
         self._site = Site(url, options)
         self._tls = tls_for(url, options.ca_file)
-        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop(self._open, _close)
+        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop(partial(_open, self._site.headers), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        data, sent = packed(request)
+        data, sent = await _off_the_loop(_weight(request), packed, request)
         known = self._site.path
         for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
             answer = await self._request('POST', path, data, timeouts)
@@ -44,7 +50,7 @@ class AsyncHttpTransport(AsyncTransport):
         if answer.status != 200:
             text = answer.content.decode(errors='replace')
             raise failure(answer.status, answer.headers, text, request.endpoint, len(data))
-        return unpacked(answer.content, request, sent)
+        return await _off_the_loop(len(answer.content), unpacked, answer.content, request, sent)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         for path in READY_PATHS:
@@ -58,10 +64,6 @@ class AsyncHttpTransport(AsyncTransport):
     async def close(self) -> None:
         await self._sessions.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-        return aiohttp.ClientSession(connector=connector, headers=self._site.headers)
-
     async def _request(self, method: str, path: str, data: bytes | None, timeouts: Timeouts) -> _Answer:
         session = await self._sessions.get()
         url = self._site.base + path
@@ -69,7 +71,7 @@ class AsyncHttpTransport(AsyncTransport):
             async with session.request(
                 method,
                 url,
-                data=data,
+                data=io.BytesIO(data) if data and len(data) >= LARGE else data,  # of which it is sent in parts
                 timeout=aiohttp.ClientTimeout(total=timeouts.read, sock_connect=timeouts.connect),
                 ssl=self._tls,
                 allow_redirects=False,
@@ -80,8 +82,36 @@ class AsyncHttpTransport(AsyncTransport):
             raise unreachable(f'no connection within {timeouts.connect:g} s') from error
         except asyncio.TimeoutError as error:
             raise no_answer(timeouts.read) from error
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: closed meanwhile
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            if session.closed:
+                raise closed() from error
             raise unreachable(printable(str(error) or type(error).__name__)) from error
+
+
+def _weight(request: Request) -> int:
+    """About how many bytes there are to encode, a pixel counting several times for its compression."""
+    return sum(
+        len(one._data.text or '') + len(one._data.blob or b'') + 8 * getattr(one._data.tensor, 'size', 0)
+        for one in _with_matches(request.documents)
+    )
+
+
+def _with_matches(documents: Iterable[Document]) -> Iterator[Document]:
+    for one in documents:
+        yield one
+        yield from one._data.matches or ()  # the property would create them
+
+
+async def _off_the_loop(size: int, function: Callable[..., R], *arguments: Any) -> R:
+    """Call a function, in a thread if it would hold the loop up for longer than a thread takes to start."""
+    if size < LARGE:
+        return function(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+def _open(headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
+    return aiohttp.ClientSession(connector=connector, headers=headers)
 
 
 async def _close(session: aiohttp.ClientSession) -> None:

@@ -33,7 +33,7 @@ A = TypeVar('A')
 class Tasks(Generic[A]):
     """The tasks as methods. A subclass runs them; `A` is what they return."""
 
-    awaits = False  # whether callbacks may be coroutine functions
+    _awaits = False  # whether callbacks may be coroutine functions
 
     def __init__(
         self, spec: ModelSpec, transport: Transport | AsyncTransport, timeouts: Timeouts, retry: RetryPolicy
@@ -144,14 +144,14 @@ class Tasks(Generic[A]):
     def _begin(self, task: str | type[Task[Any]], arguments: dict[str, Any], inputs: Any = None) -> Run:
         """Set a call up; `inputs` are those of a stream. Nothing is sent or opened yet."""
         options, rest = split(arguments)
-        options.check_callbacks(self.awaits)
+        options.check_callbacks(self._awaits)
         if inputs is None and not options.ordered:
             raise InputError('ordered=False goes with stream: a task gives its answers in input order')
         asked: Task[Any] = _task(task)
         call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
-        run.awaits = self.awaits
+        run.awaits = self._awaits
         run.total = total_of(rest if inputs is None else {'inputs': inputs})
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
         return run

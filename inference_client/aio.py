@@ -54,7 +54,7 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
         url: the endpoint in use.
     """
 
-    awaits = True
+    _awaits = True
 
     def __init__(
         self,

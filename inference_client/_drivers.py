@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator
 
-from .errors import InferenceError, no_answer
+from .errors import InferenceError, ProtocolError, no_answer
 
 if TYPE_CHECKING:
     from docarray import Document
@@ -143,7 +143,7 @@ class _Flights:
         if future is not None:
             flight = _Flight(request, timeouts.read, now + timeouts.read, self._transport.read)
         elif alone:
-            return self._transport.send(request, timeouts)
+            return _answer_to(request, self._transport.send(request, timeouts))
         else:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._exchange.window, thread_name_prefix='inference-client')
@@ -158,7 +158,7 @@ class _Flights:
         if flight is None:  # it came too late
             return
         try:
-            response = flight.read(future.result())
+            response = _answer_to(flight.request, flight.read(future.result()))
         except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
             self._exchange.fail(flight.request.id, self._explain(error), time.monotonic())
         else:
@@ -170,6 +170,12 @@ class _Flights:
             flight = self._running.pop(future)
             future.cancel()
             self._exchange.fail(flight.request.id, no_answer(flight.seconds), now)
+
+
+def _answer_to(request: Request, response: Response) -> Response:
+    if response.id != request.id:
+        raise ProtocolError('the answer to another request came: the server or the transport mixes them up')
+    return response
 
 
 def _as_it_is(response: Response) -> Response:
@@ -257,7 +263,7 @@ class _Tasks:
 
     async def _send(self, request: Request, timeouts: Timeouts) -> None:
         try:
-            response = await self._transport.send(request, timeouts)
+            response = _answer_to(request, await self._transport.send(request, timeouts))
         except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
             self._exchange.fail(request.id, self._explain(error), time.monotonic())
         else:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
 
 from inference_client import (
+    AsyncModel,
     InferenceError,
     MultimodalEngine,
+    ProtocolError,
+    Response,
+    RetryPolicy,
     ServerError,
+    ThreadedTransport,
     Transport,
     TransportError,
     TransportOptions,
@@ -70,3 +77,25 @@ def test_a_transports_own_exception_is_a_transport_error():
         model.encode(text=['a', 'b'], batch_size=1)
     assert isinstance(caught.value, InferenceError)
     assert caught.value.span == (0, 1)
+
+
+class Confused(Transport):
+    """Answers to another request, or not at all."""
+
+    def send(self, request, timeouts):
+        return None if self.url == 'none://x' else Response('another', request.documents)
+
+
+@pytest.mark.parametrize(
+    ('url', 'kind', 'words'),
+    [('confused://x', ProtocolError, 'answer to another request'), ('none://x', TransportError, 'NoneType')],
+)
+@pytest.mark.parametrize('count', [1, 5])
+def test_a_transport_that_answers_to_no_request_of_ours_is_an_error(url, kind, words, count):
+    """And no wait for ever, be it alone, in a thread or in an event loop."""
+    options, documents = {'batch_size': 1, 'retry': RetryPolicy(attempts=1)}, ['a'] * count
+    confused = Confused(url, TransportOptions())
+    with pytest.raises(kind, match=words):
+        Model(ModelSpec('x'), confused).encode(text=documents, **options)
+    with pytest.raises(kind, match=words):
+        asyncio.run(AsyncModel(ModelSpec('x'), ThreadedTransport(confused)).encode(text=documents, **options))

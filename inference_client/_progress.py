@@ -37,7 +37,8 @@ class Observer:
     def __call__(self, finished: Finished) -> Any:
         """Tell of one batch. Gives an awaitable if a callback was a coroutine function."""
         options = self._options
-        if self._show is not None:
+        came_back = finished.error is None or options.on_item_error == 'return'
+        if self._show is not None and came_back:
             self._show.advance(len(finished.documents))
         if not (options.on_done or options.on_error or options.on_always):
             return None

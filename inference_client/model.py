@@ -38,9 +38,11 @@ class Model(Tasks[DocumentArray]):
       the reason in `tags['error']`, and costs no other item its answer.
     - `journal`: path of a file that keeps the answers: the same call, killed and made again, sends only what is not
       answered there.
+    - `ordered`: False, of a stream only, gives answers in the order in which they come (True).
     - `show_progress`: a bar on standard error, or a line every few seconds where that is no terminal (False).
-    - `on_done`, `on_error`, `on_always`: functions that are called for each request that was answered (with its
-      documents), that failed for good (with the error), and for both (with its documents).
+    - `on_done`, `on_error`, `on_always`: functions that are called for each batch that was answered (with its
+      documents), that failed for good (with the error), and for both (with its documents), in the calling thread.
+      What they return is ignored, and what they raise ends the call.
 
     All other keywords travel to the model as parameters. Every task returns a `DocumentArray` in input
     order, and raises an `InferenceError` whose `completed` holds what was answered until then.
@@ -106,8 +108,7 @@ class Model(Tasks[DocumentArray]):
             inputs: texts, images or documents: what goes as one item into the task's call. For `rank` documents
                 with matches or pairs (reference, candidates), for `vqa` documents with prompts, pairs (image,
                 question), or images for a `question=`.
-            arguments: options as in the class, `ordered=False` to get answers in the order in which they come, and
-                parameters.
+            arguments: options as in the class, and parameters.
 
         Raises:
             InferenceError: as `run`; what is wrong with the arguments at once, all else while iterating.

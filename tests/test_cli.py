@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -473,6 +474,171 @@ def test_without_click_it_says_what_to_install():
     assert said == ("Error: the command line needs click, which is not installed: pip install 'inference-client[cli]'")
 
 
+# -- many inputs
+
+
+def numbers(count, *others):
+    return ''.join(f'{line}\n' for line in (*(f'text {i}' for i in range(count)), *others))
+
+
+def test_lines_go_in_and_out_as_they_come(cli, plain_flow):
+    with started('encode', '-', '--model', plain_flow['grpc'], '--batch-size', '1', '--prefetch', '1',
+                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding='utf-8') as process:  # fmt: skip
+        for i in range(3):
+            process.stdin.write(f'text {i}\n')
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())['input'] == f'text {i}'  # before there is a next one
+        process.stdin.close()
+        assert (process.stdout.read(), process.stderr.read(), process.wait(TIMEOUT)) == ('', '', 0)
+
+
+def test_images_from_standard_input(embedded, photo):
+    lines = f'{photo}\n{second_photo(photo)}\n'
+    assert [row['input'] for row in rows(embedded('caption', '-', stdin=lines))] == lines.split()
+    answered = rows(embedded('vqa', 'Is it a cat?', '-', stdin=lines))
+    assert [row['input'] for row in answered] == lines.split()
+
+
+@pytest.mark.parametrize('name', [None, 'x.jsonl', 'x.npy'])
+def test_a_failed_item_is_a_line_with_its_error(cli, plain_flow, tmp_path, name):
+    arguments = ['--on-item-error', 'return', *(['--output', tmp_path / name] if name else [])]
+    done = cli('encode', '-', 'missing.jpg', '--model', plain_flow['http'], *arguments, stdin=numbers(3, 'raise', 'a'))
+    assert done.returncode == 1
+    assert 'Error: 2 of 6 items failed' in done.stderr.splitlines()
+    if name == 'x.npy':
+        array = np.load(tmp_path / name)
+        assert array.shape == (6, 4)
+        assert np.isnan(array).all(axis=1).tolist() == [False, False, False, True, False, True]
+        assert 'Error: missing.jpg: no such image file' in done.stderr
+        return
+    answered = [json.loads(line) for line in ((tmp_path / name).read_text() if name else done.stdout).splitlines()]
+    assert [row['input'] for row in answered] == ['text 0', 'text 1', 'text 2', 'raise', 'a', 'missing.jpg']
+    assert ['error' in row for row in answered] == [False, False, False, True, False, True]
+    assert 'does not like this' in answered[3]['error']
+
+
+def test_a_failed_ranking_is_a_line_too(cli, plain_flow):
+    done = cli('rank', 'missing.jpg', 'a', '--on-item-error', 'return', '--model', plain_flow['grpc'])
+    assert (done.returncode, done.stderr) == (1, 'Error: 1 of 1 items failed\n')
+    row = json.loads(done.stdout)
+    assert (row['input'], 'no such image file' in row['error']) == ('missing.jpg', True)
+
+
+@pytest.mark.parametrize('name', [None, 'x.jsonl', 'x.npy'])
+def test_what_was_answered_until_a_failure_is_written(cli, plain_flow, tmp_path, name):
+    arguments = ['--batch-size', '1', '--prefetch', '1', *(['--output', tmp_path / name] if name else [])]
+    done = cli('encode', '-', '--model', plain_flow['ws'], *arguments, stdin=numbers(5, 'raise', 'a'))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith('Error: encode on ws://')
+    if name == 'x.npy':
+        assert np.load(tmp_path / name)[:, 0].tolist() == [6] * 5
+    else:
+        lines = ((tmp_path / name).read_text() if name else done.stdout).splitlines()
+        assert [json.loads(line)['input'] for line in lines] == [f'text {i}' for i in range(5)]
+
+
+def test_a_command_that_was_killed_goes_on(cli, plain_flow, tmp_path):
+    journal, log, output = tmp_path / 'run.journal', tmp_path / 'log', tmp_path / 'x.jsonl'
+    arguments = ['encode', '-', '--model', plain_flow['grpc'], '--journal', str(journal), '--batch-size', '1',
+                 '--prefetch', '1', '--parameter', f'log={log}', '--output', str(output)]  # fmt: skip
+    with started(*arguments, stdin=subprocess.PIPE, encoding='utf-8') as process:
+        process.stdin.write(numbers(20))
+        process.stdin.flush()
+        while not output.exists() or output.read_text().count('\n') < 19:
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+    written = [json.loads(line)['input'] for line in output.read_text().splitlines()]
+    assert len(written) >= 19
+    assert rows(cli(*arguments, stdin=numbers(25))) == []
+    assert [json.loads(line)['input'] for line in output.read_text().splitlines()] == numbers(25).splitlines()
+    sent = log.read_text().splitlines()
+    assert set(sent) == set(numbers(25).splitlines())
+    assert [text for text in written if sent.count(text) > 1] == []
+
+
+MEMORY = """
+    import resource, sys
+    from inference_client.cli import run
+    code = run(sys.argv[1:])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+    sys.exit(code)
+"""
+
+
+def test_the_memory_of_a_long_run_is_bounded(cli, plain_flow, tmp_path):
+    texts, peaks = tmp_path / 'texts', []
+    for count in (2_000, 40_000):
+        texts.write_text(numbers(count))
+        with texts.open() as lines:
+            done = subprocess.run(
+                [sys.executable, '-c', textwrap.dedent(MEMORY), 'encode', '-', '--model', plain_flow['grpc'],
+                 '--batch-size', '512', '--output', str(tmp_path / 'x.jsonl')],
+                stdin=lines, capture_output=True, encoding='utf-8', timeout=TIMEOUT,
+            )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / 'x.jsonl').read_text().count('\n') == count
+        peaks.append(int(done.stderr))
+    assert peaks[1] - peaks[0] < 30  # MB
+
+
+# -- progress
+
+
+def test_progress_in_a_log(cli, plain_flow):
+    done = cli('encode', 'a', 'b', 'c', '--progress', '--model', plain_flow['grpc'])
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert re.fullmatch(r'encode: 3 of 3 in \d+\.\d s, \d+/s\n', done.stderr)
+    done = cli(
+        'encode', '-', '--progress', '--model', plain_flow['grpc'], '--batch-size', '1', stdin=numbers(4, 'raise')
+    )
+    assert done.returncode == 1
+    assert re.match(r'encode: \d in ', done.stderr)  # nobody knows of how many
+
+
+@pytest.mark.skipif(importlib.util.find_spec('pty') is None, reason='needs pseudo-terminals')
+@pytest.mark.parametrize('last', ['text', 'raise'])
+def test_progress_on_a_terminal(cli, plain_flow, last):
+    import pty
+
+    here, there = pty.openpty()
+    texts = [*(f'text {i}' for i in range(39)), last]
+    arguments = ['encode', *texts, '--progress', '--batch-size', '4', '--prefetch', '1', '--parameter', 'sleep=0.1']
+    process = subprocess.Popen(
+        [*MODULE, *arguments, '--model', plain_flow['grpc']],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '100'},
+        start_new_session=True,
+    )
+    os.close(there)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout.read().splitlines()))
+    reader.start()
+    shown = b''
+    with process, os.fdopen(here, 'rb', 0) as terminal:
+        killer = threading.Timer(TIMEOUT, process.kill)
+        killer.start()
+        with contextlib.suppress(OSError):  # EIO is its end of file
+            while True:
+                more = terminal.read(1000)
+                if not more:
+                    break
+                shown += more
+        assert process.wait(TIMEOUT) == (1 if last == 'raise' else 0)
+        killer.cancel()
+    reader.join(TIMEOUT)
+    plain = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', shown.decode())
+    assert len(lines) == (36 if last == 'raise' else 40)
+    assert all(line.startswith(b'{"input": ') for line in lines)  # nothing of the bar
+    assert re.search(r'encode .*\b\d+/40 +\d+/s +\d:\d\d:\d\d', plain)
+    assert ('40/40' in plain) == (last == 'text')
+    assert shown.rindex(b'\x1b[?25h') > shown.rindex(b'\x1b[?25l')  # the cursor is there again
+    assert plain.splitlines()[-1].startswith('Error: encode on grpc://') == (last == 'raise')
+
+
 # -- failures
 
 
@@ -482,7 +648,7 @@ def test_without_click_it_says_what_to_install():
         (['encode', 'missing.jpg'], 'missing.jpg'),
         (['encode', ''], 'empty'),
         (['encode', '-'], 'empty'),
-        (['encode', 'a', '--model', CLOSED], 'cannot be reached'),
+        (['encode', 'a', '--model', CLOSED, '--retries', '0'], 'cannot be reached'),
         (['encode', 'a', '--model', 'nope://host'], 'unknown URL scheme'),
         (['encode', 'a', '--model', 'nope'], "no model 'nope'"),
         (['encode', 'a', '--ca-file', 'missing.pem'], 'missing.pem'),
@@ -508,7 +674,7 @@ def test_a_failure_is_one_line_and_exit_code_1(cli, arguments, words):
         (['encode', 'a', '--batch-size', '0'], '--batch-size'),
         *(
             (['encode', 'a', '--model', CLOSED, '--parameter', bad], '--parameter')
-            for bad in ('x', '=x', 'docs=1', 'text=1', 'timeout=1', 'prefetch=1', 'task=1', 'self=1')
+            for bad in ('x', '=x', 'docs=1', 'text=1', 'timeout=1', 'prefetch=1', 'self=1')
         ),
     ],
 )
@@ -527,12 +693,21 @@ def test_a_message_of_many_lines_becomes_one(cli):
 
 
 def test_a_traceback_only_with_debug(cli):
-    failing = ['encode', '--model', CLOSED]
+    failing = ['encode', '--model', CLOSED, '--retries', '0']
     done = cli('--debug', *failing, 'a')
     assert done.returncode == 1
     assert done.stderr.startswith('Traceback')
     assert 'ConnectionFailedError' in done.stderr
     the_error(cli(*failing, '--', 'a', '--debug'))  # there it is a text
+
+
+def test_what_is_tried_again_is_told(cli):
+    done = cli('encode', 'a', '--model', CLOSED, '--retries', '1')
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith('Warning: attempt 1 of 2 at /encode failed, the next comes in ')
+    assert error.startswith('Error: encode on http://127.0.0.1:1: ')
+    assert error.endswith('(after 2 attempts)')
+    assert (done.returncode, done.stdout) == (1, '')
 
 
 @pytest.mark.parametrize('name', ['x.npy', 'x.jsonl'])

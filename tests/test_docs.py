@@ -50,6 +50,13 @@ def test_async():
     assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
 
 
+def test_bulk(tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    monkeypatch.chdir(tmp_path)  # where its journal goes
+    text = page('bulk')
+    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
+
+
 @pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)
 def test_files_that_a_page_names_are_there(path):
     for target in re.findall(r'\]\((?!http)([^)#]+)\)', path.read_text(encoding='utf-8')):

@@ -77,9 +77,11 @@ def commands():
 @pytest.mark.parametrize('line', commands())
 def test_commands_of_the_readme(folder, line):
     pytest.importorskip('onnxruntime')
+    line, fails, _ = line.partition(' || true')
     command = [sys.executable, '-m', 'inference_client', *shlex.split(line)[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == bool(fails), done.stderr
+    assert ('"error": ' in done.stdout) == bool(fails)
     if '--output' in line:
         assert np.load(folder / 'embeddings.npy').shape == (2, 384)
     else:

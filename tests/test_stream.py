@@ -338,6 +338,25 @@ def test_wrong_options_are_errors_at_once(plain_flow, options, words):
         asyncio.run(begun())
 
 
+@pytest.mark.parametrize(
+    ('task', 'names'),
+    [
+        ('encode', ['text', 'image', 'docs']),
+        ('rank', ['reference', 'candidates', 'docs']),
+        ('caption', ['image', 'docs']),
+        ('vqa', ['image', 'docs']),
+    ],
+)
+def test_the_inputs_of_a_call_are_no_parameters_of_a_stream(plain_flow, task, names):
+    with Client() as client:
+        model = client.get_model(plain_flow['grpc'])
+        for name in names:
+            with pytest.raises(InputError, match=f'{name}= goes with a call'):
+                model.stream(task, [], **{name: 'x'})
+        (answered,) = model.stream('encode', ['a'], inputs=1.0)  # a parameter as any other
+        assert answered.tags['seen'] == {'inputs': 1.0}
+
+
 def test_results_of_a_task_are_in_input_order_or_refused(model):
     with pytest.raises(InputError, match='ordered=False goes with stream'):
         model.encode(text=['a'], ordered=False)

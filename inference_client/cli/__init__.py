@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import traceback
 import warnings
 from typing import Any, Sequence
@@ -53,6 +54,7 @@ def cli(debug: bool) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code: 0, 1 (failed) or 2 (usage)."""
     warnings.showwarning = _show_warning
+    logging.getLogger('inference_client').addHandler(_Warnings(logging.WARNING))
     try:
         code = cli.main(list(arguments), prog_name='inference-client', standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -76,6 +78,13 @@ def _message(error: Exception) -> str:
     if isinstance(error, InferenceError):
         return str(error)
     return f'unexpected {type(error).__name__}: {error}; run it again with --debug before the command'
+
+
+class _Warnings(logging.Handler):
+    """What the package logs, such as that it tries again, as lines like those of warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _show_warning(record.getMessage())
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -28,7 +28,30 @@ MODEL = (
     click.option('--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."),
     *CLIENT,
     click.option('--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'),
+    click.option(
+        '--prefetch', type=click.IntRange(1), default=4, show_default=True, help='Requests under way at once.'
+    ),
     click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each request.'),
+    click.option(
+        '--retries',
+        type=click.IntRange(0),
+        default=2,
+        show_default=True,
+        help='How often a request is sent again where what went wrong may pass.',
+    ),
+    click.option(
+        '--on-item-error',
+        type=click.Choice(['raise', 'return']),
+        default='raise',
+        show_default=True,
+        help='Whether an item that fails ends the command, or is a line with "error" (and exit code 1 at the end).',
+    ),
+    click.option(
+        '--journal',
+        type=click.Path(dir_okay=False),
+        help='Keep the answers there, too: the same command, made again, sends only what has none.',
+    ),
+    click.option('--progress', 'show_progress', is_flag=True, help='Show on standard error how far it is.'),
     click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
     click.option(
         '--parameter',

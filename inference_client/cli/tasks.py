@@ -1,20 +1,23 @@
-"""The four tasks as commands: inputs as arguments, JSON lines out."""
+"""The four tasks as commands: inputs as arguments or lines, JSON lines out, as they come."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import json
+import itertools
 import sys
-from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import click
 
 from .._options import NAMES as OPTIONS
 from .._plugins import plugins
 from .options import MODEL, find_model, parse_parameters, with_options
+from .output import shown, write_array, write_lines
 
+if TYPE_CHECKING:
+    from ..model import Model
+
+SETTINGS = ('batch_size', 'prefetch', 'timeout', 'strict', 'on_item_error', 'journal', 'show_progress')
 ALLOW_PRIVATE = click.option(
     '--allow-private', is_flag=True, help='Fetch images from private addresses too, such as http://127.0.0.1.'
 )
@@ -39,7 +42,7 @@ def encode(
     output: str | None,
     allow_private: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Embed texts and images.
 
     INPUTS are texts, or images where they have the file name of one; - reads a text from each line of
@@ -47,26 +50,19 @@ def encode(
 
     \b
     Example: inference-client encode 'hello world' photo.jpg --output embeddings.npy
+    Example: inference-client encode - --journal run.journal --progress --output embeddings.jsonl < texts.txt
     """
     if not (inputs or texts or images):
         raise click.UsageError('nothing to encode: give texts or images')
-    from .._inputs import any_document, image_document, text_document
+    from .._inputs import Text
 
-    def documents() -> Iterator[Any]:
-        yield from map(any_document, _texts_and_images(_lines(inputs), allow_private))
-        yield from map(text_document, texts)
-        yield from map(image_document, _images(images, allow_private))
-
-    answered = _run('encode', options, docs=documents())
+    items = itertools.chain(
+        _texts_and_images(_lines(inputs), allow_private), map(Text, texts), _images(images, allow_private)
+    )
+    answers = _answers('encode', _counted(items, inputs), options)
     if output and output.endswith('.npy'):
-        import numpy as np
-
-        array = np.stack([document.embedding for document in answered])
-        with _writing(output):
-            np.save(output, array)
-        click.echo(f'wrote {array.dtype} of shape {array.shape} to {output}', err=True)
-    else:
-        _write(({'input': _shown(d), 'embedding': d.embedding.tolist()} for d in answered), output)
+        return write_array(answers, output)
+    return write_lines(answers, lambda one: ({'input': shown(one), 'embedding': one.embedding.tolist()},), output)
 
 
 @click.command()
@@ -75,7 +71,7 @@ def encode(
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
+def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
     """Order CANDIDATES by how well they go with REFERENCE, best first.
 
     Each is a text, or an image where it has the file name of one.
@@ -84,17 +80,7 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_
     Example: inference-client rank photo.jpg 'a photo of a cat' 'a photo of a rocket'
     """
     first, *others = _texts_and_images((reference, *candidates), allow_private)
-    answered = _run('rank', options, reference=first, candidates=others)
-    _write(
-        (
-            {
-                'input': _shown(match),
-                **{name: score.value for name, score in sorted(match.scores.items())},
-            }
-            for match in answered[0].matches
-        ),
-        output,
-    )
+    return write_lines(_answers('rank', [(first, others)], options), _ranking, output)
 
 
 @click.command()
@@ -102,13 +88,15 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
-    """Describe IMAGES.
+def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
+    """Describe IMAGES: paths, URLs or data URIs; - reads one from each line of standard input.
 
     \b
     Example: inference-client caption photo.jpg
+    Example: find . -name '*.jpg' | inference-client caption - --journal run.journal --on-item-error return
     """
-    _write(map(_answer, _run('caption', options, image=_images(images, allow_private))), output)
+    items = _counted(_images(_lines(images), allow_private), images)
+    return write_lines(_answers('caption', items, options), _answer, output)
 
 
 @click.command()
@@ -117,23 +105,33 @@ def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def vqa(question: str, images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> None:
-    """Answer QUESTION about each of IMAGES.
+def vqa(question: str, images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
+    """Answer QUESTION about each of IMAGES; - reads one from each line of standard input.
 
     \b
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg
     """
-    _write(map(_answer, _run('vqa', options, image=_images(images, allow_private), question=question)), output)
+    items = _counted(_images(_lines(images), allow_private), images)
+    return write_lines(_answers('vqa', items, options, question=question), _answer, output)
 
 
-def _run(task: str, options: dict[str, Any], **inputs: Any) -> Any:
-    settings = {name: options.pop(name) for name in ('batch_size', 'timeout', 'strict')}
+def _answers(task: str, items: Iterable[Any], options: dict[str, Any], **inputs: Any) -> Iterator[Any]:
+    """The answers as they come. What is wrong with the options is found at once."""
+    from .._policies import RetryPolicy
+
+    settings = {name: options.pop(name) for name in SETTINGS}
+    settings['retry'] = RetryPolicy(attempts=options.pop('retries') + 1)
     parameters = parse_parameters(options.pop('parameters'))
     taken = sorted(_argument_names(task) & parameters.keys())
     if taken:
         raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
-    with find_model(**options) as model:
-        return model.run(task, **inputs, **settings, **parameters)
+    model = find_model(**options)
+    return _closing(model, model.stream(task, items, **inputs, **settings, **parameters))
+
+
+def _closing(model: Model, answers: Iterator[Any]) -> Iterator[Any]:
+    with model:
+        yield from answers
 
 
 def _argument_names(task: str) -> set[str]:
@@ -158,38 +156,27 @@ def _texts_and_images(values: Iterable[str], allow_private: bool) -> Iterator[An
         yield Image(value, allow_private) if looks_like_image(value) else value
 
 
-def _images(values: Iterable[str], allow_private: bool) -> list[Any]:
+def _images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
     from .._inputs import Image
 
-    return [Image(value, allow_private) for value in values]
+    return (Image(value, allow_private) for value in values)
 
 
-def _shown(document: Any) -> str | None:
-    return document.uri or document.text or None
+def _counted(items: Iterable[Any], given: Iterable[str]) -> Iterable[Any]:
+    """The items as a list, whose length a progress bar can tell, unless some are still to be read."""
+    return items if '-' in given else list(items)
 
 
-def _answer(document: Any) -> dict[str, Any]:
-    shown: dict[str, Any] = {'input': _shown(document)}
+def _ranking(document: Any) -> Iterator[dict[str, Any]]:
+    for match in document.matches:
+        yield {'input': shown(match), **{name: score.value for name, score in sorted(match.scores.items())}}
+
+
+def _answer(document: Any) -> Iterator[dict[str, Any]]:
+    row: dict[str, Any] = {'input': shown(document)}
     if 'prompt' in document.tags:
-        shown['question'] = document.tags['prompt']
+        row['question'] = document.tags['prompt']
     if document.embedding is not None:  # the fallback
-        return {**shown, 'embedding': document.embedding.tolist()}
-    return {**shown, 'response': document.tags['response']}
-
-
-def _write(rows: Iterable[dict[str, Any]], output: str | None) -> None:
-    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-    if output is None:
-        for line in lines:
-            click.echo(line)
-        return
-    with _writing(output):
-        Path(output).write_text(''.join(line + '\n' for line in lines), encoding='utf-8')
-
-
-@contextlib.contextmanager
-def _writing(output: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise click.FileError(output, error.strerror or str(error)) from error
+        yield {**row, 'embedding': document.embedding.tolist()}
+    else:
+        yield {**row, 'response': document.tags['response']}

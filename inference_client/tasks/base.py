@@ -62,7 +62,7 @@ class Task(ABC, Generic[R_co]):
             InputError: the arguments do not go together, or one of them is of no use.
         """
 
-    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
+    def prepare_stream(self, inputs: Iterable[Any], /, **arguments: Any) -> Call:
         """As `prepare`, for the inputs of `model.stream`: what is of no use is found as it is pulled.
 
         Args:
@@ -87,6 +87,18 @@ class Task(ABC, Generic[R_co]):
         from docarray import DocumentArray
 
         return DocumentArray(documents)  # type: ignore[no-any-return]
+
+
+def parameters_of_stream(arguments: Mapping[str, Any], *inputs: str) -> Mapping[str, Any]:
+    """The keywords of a stream, which are parameters.
+
+    Raises:
+        InputError: one of them is a call's input.
+    """
+    for name in inputs:
+        if name in arguments:
+            raise InputError(f'{name}= goes with a call: a stream takes its inputs in one iterable')
+    return arguments
 
 
 def one_of(**alternatives: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Iterable
 from docarray import Document, DocumentArray
 
 from .._inputs import IMAGE_FORMS, documents, each, image_document, image_from_document, noting
-from .base import Call, Task, accept_response, one_of, without_response
+from .base import Call, Task, accept_response, one_of, parameters_of_stream, without_response
 
 
 class CaptionTask(Task[DocumentArray]):
@@ -22,8 +22,8 @@ class CaptionTask(Task[DocumentArray]):
             return Call(each(image, image_document, IMAGE_FORMS), parameters)
         return Call(documents(docs, lambda one: without_response(image_from_document(one))), parameters)
 
-    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
-        return Call(map(noting(_fresh), inputs), arguments)
+    def prepare_stream(self, inputs: Iterable[Any], /, **arguments: Any) -> Call:
+        return Call(map(noting(_fresh), inputs), parameters_of_stream(arguments, 'image', 'docs'))
 
     def accept(self, document: Document) -> Document:
         return accept_response(document)

@@ -9,7 +9,7 @@ from docarray import Document, DocumentArray
 
 from .._inputs import IMAGE_FORMS, any_document, documents, each, image_document, noting, text_document
 from ..errors import ProtocolError
-from .base import Call, Task, not_answered, one_of
+from .base import Call, Task, not_answered, one_of, parameters_of_stream
 
 
 class EncodeTask(Task[DocumentArray]):
@@ -25,8 +25,8 @@ class EncodeTask(Task[DocumentArray]):
             return Call(each(image, image_document, IMAGE_FORMS), parameters)
         return Call(documents(docs), parameters)
 
-    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
-        return Call(map(noting(any_document), inputs), arguments)
+    def prepare_stream(self, inputs: Iterable[Any], /, **arguments: Any) -> Call:
+        return Call(map(noting(any_document), inputs), parameters_of_stream(arguments, 'text', 'image', 'docs'))
 
     def accept(self, document: Document) -> Document:
         data = document._data  # its properties are slow

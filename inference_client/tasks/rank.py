@@ -10,7 +10,7 @@ from docarray import Document, DocumentArray
 from .._documents import copy_tree
 from .._inputs import any_document, as_list, documents, from_document, noting
 from ..errors import InputError
-from .base import Call, Task, not_answered, one_of
+from .base import Call, Task, not_answered, one_of, parameters_of_stream
 
 
 class RankTask(Task[DocumentArray]):
@@ -33,9 +33,9 @@ class RankTask(Task[DocumentArray]):
             raise InputError('reference= is a list: give one text or image, or several documents in docs=')
         return Call(map(noting(_paired), (reference,), (candidates,)), parameters)
 
-    def prepare_stream(self, inputs: Iterable[Any], **arguments: Any) -> Call:
+    def prepare_stream(self, inputs: Iterable[Any], /, **arguments: Any) -> Call:
         """Each input is a document with matches, or a pair of a reference and its candidates."""
-        return Call(map(noting(_ranked), inputs), arguments)
+        return Call(map(noting(_ranked), inputs), parameters_of_stream(arguments, 'reference', 'candidates', 'docs'))
 
     def accept(self, document: Document) -> Document:
         matches = list(document.matches)

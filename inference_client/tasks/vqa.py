@@ -9,7 +9,7 @@ from docarray import Document, DocumentArray
 
 from .._inputs import IMAGE_FORMS, checked_text, documents, image_document, image_from_document, items, noting
 from ..errors import InputError
-from .base import Call, Task, accept_response, one_of, without_response
+from .base import Call, Task, accept_response, one_of, parameters_of_stream, without_response
 
 START, END = 'Question:', 'Answer:'
 
@@ -36,11 +36,12 @@ class VqaTask(Task[DocumentArray]):
             raise InputError(f'{len(prompts)} questions: expected a list of as many images, or one question for all')
         return Call(map(noting(_asked), images, prompts), parameters)
 
-    def prepare_stream(self, inputs: Iterable[Any], *, question: Any = None, **arguments: Any) -> Call:
+    def prepare_stream(self, inputs: Iterable[Any], /, *, question: Any = None, **arguments: Any) -> Call:
         """Each input is an image for `question=`, a pair of an image and its question, or a document with a prompt."""
+        parameters = parameters_of_stream(arguments, 'image', 'docs')
         if question is not None:
-            return Call(map(noting(_asked), inputs, repeat(prompt(question))), arguments)
-        return Call(map(noting(_paired), inputs), arguments)
+            return Call(map(noting(_asked), inputs, repeat(prompt(question))), parameters)
+        return Call(map(noting(_paired), inputs), parameters)
 
     def accept(self, document: Document) -> Document:
         return accept_response(document)

@@ -1,0 +1,107 @@
+"""Answers as they come: JSON lines, or an array."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator
+
+import click
+
+Row = Callable[[Any], Iterable['dict[str, Any]']]
+
+
+def write_lines(answers: Iterable[Any], row: Row, output: str | None) -> int:
+    """Write JSON lines as the answers come, so that nothing is lost by what goes wrong later.
+
+    Args:
+        answers: documents; one with `tags['error']` becomes a line with "error".
+        row: makes lines of any other.
+        output: path of a file; else standard output.
+
+    Returns:
+        The exit code.
+    """
+    tally = _Tally()
+    with contextlib.ExitStack() as stack:
+        write: Callable[[str], Any] | None = click.echo if output is None else None
+        for answer in answers:
+            if write is None:
+                write = stack.enter_context(_file(str(output)))
+            error = tally.error_of(answer)
+            for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
+                write(json.dumps(one, ensure_ascii=False))
+    return tally.exit_code()
+
+
+def write_array(answers: Iterable[Any], output: str) -> int:
+    """Write the embeddings to a `.npy` file, also those before a failure; NaN where an item failed."""
+    tally = _Tally()
+    rows: list[Any] = []
+    try:
+        for answer in answers:
+            error = tally.error_of(answer)
+            rows.append(answer.embedding if error is None else None)
+            if error is not None:
+                click.echo(f'Error: {shown(answer)}: {" ".join(error.split())}', err=True)
+    finally:
+        _save(rows, output)
+    return tally.exit_code()
+
+
+def shown(document: Any) -> str | None:
+    """What a document was made of, for people."""
+    return document.uri or document.text or None
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self._all = self._failed = 0
+
+    def error_of(self, answer: Any) -> str | None:
+        error = answer.tags.get('error')
+        self._all += 1
+        self._failed += error is not None
+        return None if error is None else str(error)
+
+    def exit_code(self) -> int:
+        if not self._all:
+            raise click.ClickException('the input is empty: give at least one item')
+        if self._failed:
+            click.echo(f'Error: {self._failed} of {self._all} items failed', err=True)
+        return int(self._failed > 0)
+
+
+def _save(rows: list[Any], output: str) -> None:
+    import numpy as np
+
+    shape = next((row.shape for row in rows if row is not None), None)
+    if shape is None:
+        return
+    missing = np.full(shape, np.nan, np.float32)
+    array = np.stack([missing if row is None else row for row in rows])
+    with _writing(output):
+        np.save(output, array)
+    click.echo(f'wrote {array.dtype} of shape {array.shape} to {output}', err=True)
+
+
+@contextlib.contextmanager
+def _file(output: str) -> Iterator[Callable[[str], Any]]:
+    with _writing(output):
+        file = Path(output).open('w', encoding='utf-8', buffering=1)  # noqa: SIM115 - closed below; each line at once
+
+    def write(line: str) -> None:
+        with _writing(output):
+            file.write(line + '\n')
+
+    with file:
+        yield write
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.FileError(output, error.strerror or str(error)) from error

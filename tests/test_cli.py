@@ -263,6 +263,18 @@ def test_the_token_from_standard_input(cli):
     assert TOKEN not in done.stdout + done.stderr
 
 
+def rest_of(terminal):
+    """All that comes until the process behind a pseudo-terminal ends."""
+    shown = b''
+    with contextlib.suppress(OSError):  # EIO is its end of file
+        while True:
+            more = terminal.read(1000)
+            if not more:
+                break
+            shown += more
+    return shown
+
+
 @pytest.mark.skipif(importlib.util.find_spec('pty') is None, reason='needs pseudo-terminals')
 def test_the_token_from_a_prompt(cli):
     import pty
@@ -284,12 +296,7 @@ def test_the_token_from_a_prompt(cli):
             while b'Token: ' not in shown:  # the space comes last, once what was typed before is thrown away
                 shown += terminal.read(1000)
             terminal.write(f'{TOKEN}\n'.encode())
-            with contextlib.suppress(OSError):  # EIO is its end of file
-                while True:
-                    more = terminal.read(1000)
-                    if not more:
-                        break
-                    shown += more
+            shown += rest_of(terminal)
             out = process.stdout.read()
             assert process.wait(TIMEOUT) == 0
             killer.cancel()
@@ -617,16 +624,10 @@ def test_progress_on_a_terminal(cli, plain_flow, last):
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(process.stdout.read().splitlines()))
     reader.start()
-    shown = b''
     with process, os.fdopen(here, 'rb', 0) as terminal:
         killer = threading.Timer(TIMEOUT, process.kill)
         killer.start()
-        with contextlib.suppress(OSError):  # EIO is its end of file
-            while True:
-                more = terminal.read(1000)
-                if not more:
-                    break
-                shown += more
+        shown = rest_of(terminal)
         assert process.wait(TIMEOUT) == (1 if last == 'raise' else 0)
         killer.cancel()
     reader.join(TIMEOUT)

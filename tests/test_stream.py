@@ -10,7 +10,7 @@ import time
 
 import pytest
 from docarray import Document
-from isolated import run_python
+from isolated import run_python, write_distribution
 from peers import embed, embed_json, grpc_peer, http_peer, ws_peer
 
 from inference_client import AsyncClient, Client, Image, InputError, RetryPolicy, ServerError, Text
@@ -222,8 +222,26 @@ MEMORY = """
 """
 
 
-def test_memory_does_not_grow_with_the_inputs(plain_flow):
-    done = run_python(MEMORY, arguments=[plain_flow['grpc'], '200000'])
+ENGINE = """
+    from inference_client import Engine, hookimpl
+
+    class Same(Engine):
+        tasks = frozenset({'echo'})
+
+        def run(self, task, documents, parameters):
+            return documents
+
+    @hookimpl
+    def inference_client_engines():
+        return {'same': Same}
+"""
+
+
+@pytest.mark.parametrize('scheme', ['grpc', 'local'])
+def test_memory_does_not_grow_with_the_inputs(plain_flow, tmp_path, scheme):
+    write_distribution(tmp_path, 'same', {'same': 'same_engine'}, same_engine=ENGINE)
+    url = {**plain_flow, 'local': 'local://same'}[scheme]
+    done = run_python(MEMORY, tmp_path, arguments=[url, '200000'])
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 50  # MB; 200,000 documents take over 300
 
@@ -576,6 +594,51 @@ def test_nobody_awaits_for_a_blocking_model(model, name, callback):
 def test_a_plain_function_that_gives_a_coroutine_is_noticed(model):
     with pytest.raises(InputError, match='expected a plain function, or use AsyncModel'):
         model.encode(text='a', on_done=lambda documents: awaited(documents))
+
+
+# -- progress
+
+
+def refreshing(expected):
+    """Whether the thread of a bar runs, or soon does not: nobody waits for it to end."""
+    end = time.monotonic() + 5
+    while any('Refresh' in type(one).__name__ for one in threading.enumerate()) != expected:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_of_progress_nothing_is_left(model, monkeypatch, capsys, terminal):
+    if terminal:
+        monkeypatch.setenv('FORCE_COLOR', '1')  # rich takes it for one
+
+    def refuse(documents):
+        raise LookupError('mine')
+
+    def interrupted(text):
+        raise KeyboardInterrupt
+
+    for texts, error, options in (
+        (numbers(3), None, {}),
+        (['raise'], ServerError, {}),
+        (['a'], LookupError, {'on_done': refuse}),
+        (map(interrupted, ['a']), KeyboardInterrupt, {}),
+    ):
+        with contextlib.suppress(*[error] * (error is not None)):
+            model.encode(text=texts, show_progress=True, **options)
+            assert error is None
+        assert refreshing(False)
+    stream = model.stream('encode', numbers(300), batch_size=2, show_progress=True)
+    next(stream)
+    assert refreshing(terminal)
+    stream.close()
+    assert refreshing(False)
+    shown = capsys.readouterr()
+    assert shown.out == ''
+    assert ('\x1b[' in shown.err) == terminal
+    assert '3/3' in shown.err if terminal else 'encode: 3 of 3 in ' in shown.err
 
 
 # -- requests that are too large

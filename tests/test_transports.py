@@ -393,6 +393,23 @@ def test_nobody_listens(wire, connect):
 
 
 @pytest.mark.parametrize('wire', WIRES)
+def test_a_host_that_does_not_exist(wire, connect):
+    with pytest.raises(ConnectionFailedError, match='check the address'):
+        connect(f'{wire}://no-such-host.invalid:1').encode(text='hi', timeout=20)
+
+
+def test_proxies_of_the_environment_are_used_if_that_is_trusted(door, monkeypatch):
+    for name in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    with http_peer() as (proxy, proxied), http_peer() as (url, seen):
+        monkeypatch.setenv('http_proxy', proxy)
+        for trust_env, counts in ((False, (0, 1)), (True, (1, 1))):
+            with door(trust_env=trust_env) as client:
+                client.get_model(url).encode(text='hi')
+            assert (len(proxied), len(seen)) == counts
+
+
+@pytest.mark.parametrize('wire', WIRES)
 def test_a_silent_server(wire, connect):
     with listener() as port, pytest.raises((RequestTimeoutError, ConnectionFailedError)):
         connect(f'{wire}://{HOST}:{port}').encode(text='hi', timeout=0.3)

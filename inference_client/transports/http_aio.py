@@ -24,6 +24,11 @@ LARGE = 1_000_000  # bytes of JSON that take milliseconds to write or read
 R = TypeVar('R')
 
 
+class _Pool(NamedTuple):
+    session: aiohttp.ClientSession
+    proxy: str | None  # looked up once: reading the environment takes longer than all else of a small request
+
+
 class _Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
@@ -37,7 +42,7 @@ class AsyncHttpTransport(AsyncTransport):
         super().__init__(url, options)
         self._site = Site(url, options)
         self._tls = tls_for(url, options.ca_file)
-        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop(partial(_open, self._site.headers), _close)
+        self._pools: PerLoop[_Pool] = PerLoop(partial(_open, self._site.base, self._site.headers, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
         data, sent = await _off_the_loop(_weight(request), packed, request)
@@ -62,20 +67,19 @@ class AsyncHttpTransport(AsyncTransport):
         return False
 
     async def close(self) -> None:
-        await self._sessions.close()
+        await self._pools.close()
 
     async def _request(self, method: str, path: str, data: bytes | None, timeouts: Timeouts) -> _Answer:
-        session = await self._sessions.get()
-        url = self._site.base + path
+        session, proxy = await self._pools.get()
         try:
             async with session.request(
                 method,
-                url,
+                self._site.base + path,
                 data=io.BytesIO(data) if data and len(data) >= LARGE else data,  # of which it is sent in parts
                 timeout=aiohttp.ClientTimeout(total=timeouts.read, sock_connect=timeouts.connect),
                 ssl=self._tls,
                 allow_redirects=False,
-                proxy=proxy_for(url, self.options.trust_env),
+                proxy=proxy,
             ) as answer:
                 return _Answer(answer.status, answer.headers, await answer.read())
         except aiohttp.ServerTimeoutError as error:  # only connecting has a limit of its own
@@ -109,11 +113,12 @@ async def _off_the_loop(size: int, function: Callable[..., R], *arguments: Any) 
     return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 
 
-def _open(headers: Mapping[str, str]) -> aiohttp.ClientSession:
+def _open(url: str, headers: Mapping[str, str], options: TransportOptions) -> _Pool:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-    return aiohttp.ClientSession(connector=connector, headers=headers)
+    session = aiohttp.ClientSession(connector=connector, headers=headers)
+    return _Pool(session, proxy_for(url, options.trust_env))
 
 
-async def _close(session: aiohttp.ClientSession) -> None:
-    await session.close()
+async def _close(pool: _Pool) -> None:
+    await pool.session.close()
     await asyncio.sleep(0)  # for what the loop still has to close

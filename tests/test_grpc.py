@@ -166,6 +166,7 @@ def test_a_gateway_that_was_replaced_by_a_deployment(peer, model):
     used(peer, model, CALL)
     peer.gateway = False
     peer.cut()
+    wait_until(lambda: model._transport._connection._stream.ended)  # with no request under way
     assert len(model.encode(text=['a'] * 8, batch_size=1)) == 8
     assert UNARY in peer.calls
 

@@ -138,6 +138,13 @@ class Connection:
         by_us = self.ended and error.code() is grpc.StatusCode.CANCELLED
         return closed() if by_us else translated(error, seconds)
 
+    def _stream_failure(self, error: Any) -> InferenceError:
+        failure = self._translated(error, 0.0)
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # something else took the gateway's place
+            self._is_gateway = False
+            failure.transient = True
+        return failure
+
     def _gateway_stream(self) -> Stream | None:
         """The stream, opened anew where it has ended; None where, as far as is known, there is no gateway."""
         if self._is_gateway is None:
@@ -149,7 +156,7 @@ class Connection:
             return stream
         with self._lock:
             if self._stream is None or self._stream.ended:
-                self._stream = Stream(self._channel, self._metadata, partial(self._translated, seconds=0.0))
+                self._stream = Stream(self._channel, self._metadata, self._stream_failure)
             return self._stream
 
     def _ask_whether_gateway(self) -> None:

@@ -78,7 +78,7 @@ class Journal:
     def _opened(self) -> sqlite3.Connection:
         # Absolute, for some names mean something else to SQLite than a file. Transactions are begun by hand.
         path = os.path.abspath(os.fsdecode(self._path))  # noqa: PTH100 - of a str
-        self._database = sqlite3.connect(path, BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             self._database.execute('PRAGMA page_size = 8192')  # of a new file; 3 embeddings of 512 floats go into one
             with self._transaction():  # several processes may make the file at the same time

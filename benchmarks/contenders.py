@@ -6,6 +6,7 @@ they return is checked once before anything is measured.
 
 from __future__ import annotations
 
+import inspect
 import json
 import queue
 import threading
@@ -196,7 +197,9 @@ class _WebSocketFloor(_Exchanging):
     def __init__(self, url: str, address: str) -> None:
         from websockets.sync.client import connect
 
-        self._socket = connect(url, subprotocols=['bytes'], max_size=None, compression=None, proxy=None)
+        proxy = {'proxy': None} if 'proxy' in inspect.signature(connect).parameters else {}  # from websockets 15 on
+        context = connect(url, subprotocols=['bytes'], max_size=None, compression=None, **proxy)
+        self._socket = context.__enter__()
         self._send, self._receive = self._socket.send, self._socket.recv
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
-"""The tables of the benchmarks are those of the results, and every contender still does its work."""
+"""The report shows the results, and the contenders do the same work."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -28,18 +27,21 @@ def load(monkeypatch):
     return loaded
 
 
-def test_the_tables_are_those_of_the_results(load):
+def test_the_page_gets_the_tables_of_the_results_and_keeps_the_rest(load):
     report = load('report')
-    results = json.loads((BENCHMARKS / 'results.json').read_text(encoding='utf-8'))
+    results = {
+        'machine': 'two cores',
+        'single': {'grpc': {'inference_client': {'p50': [2.0, 4.0, 1.0]}, 'floor': {'p50': [1.0, 4.0, 1.0]}}},
+        'start': {'import inference_client': {'wall': [12.0, 14.0, 13.0]}},
+    }
     readme = (BENCHMARKS / 'README.md').read_text(encoding='utf-8')
-    assert report.with_tables(readme, results) == readme
-    assert all(f'### {title}' in readme for title in report.TITLES.values())
-
-
-def test_every_work_has_a_plot(load):
-    report = load('report')
-    for work in report.TITLES:
-        assert (report.PLOTS / f'{work}.svg').read_text(encoding='utf-8').startswith('<?xml')
+    page = report.with_tables(readme, results)
+    before, _, after = readme.partition('<!-- results -->')
+    assert page.startswith(before)
+    assert page.endswith(after[after.index('<!-- end of results -->') :])
+    assert '| grpc | p50 | floor | 1.00 | 1.00 (0.50 to 1.00) |' in page
+    assert '| import inference_client | 13 |' in page
+    assert report.with_tables(page, results) == page
 
 
 @pytest.mark.parametrize('kind', ['Ours', 'Floor'])

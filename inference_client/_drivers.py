@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator
 
+from ._threads import Threads
 from .errors import InferenceError, ProtocolError, no_answer
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _Flights:
         self._explain = explain
         self._running: dict[Future[Any], _Flight] = {}
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
 
     @property
     def landed(self) -> bool:
@@ -135,7 +136,7 @@ class _Flights:
         for future in self._running:
             future.cancel()
         if self._pool is not None:
-            self._pool.shutdown(wait=not self._running)  # else each thread ends by its timeout
+            self._pool.close(wait=not self._running)  # else each thread ends by its timeout
 
     def _start(self, request: Request, timeouts: Timeouts, now: float, alone: bool) -> Response | None:
         """Send a request; gives the response where that is already there."""
@@ -146,7 +147,7 @@ class _Flights:
             return _answer_to(request, self._transport.send(request, timeouts))
         else:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._exchange.window, thread_name_prefix='inference-client')
+                self._pool = Threads(self._exchange.window)
             future = self._pool.submit(self._transport.send, request, timeouts)
             flight = _Flight(request, timeouts.read, None, _as_it_is)
         self._running[future] = flight

@@ -19,7 +19,7 @@ from docarray import Document, DocumentArray
 
 from ._echo import outgoing, paired
 from ._messages import Request, Response
-from ._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
+from ._policies import RETRY, TIMEOUTS, BystanderError, RetryPolicy, Timeouts
 from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError, UnsupportedTaskError
 
 logger = logging.getLogger('inference_client.retry')
@@ -202,6 +202,9 @@ class Exchange:
     def fail(self, request_id: str, error: InferenceError, now: float) -> None:
         """Take what one request came to in place of an answer."""
         batch = self._open.pop(request_id)
+        if self.failure is None and isinstance(error, BystanderError) and now < (batch.deadline or 0):
+            self._put_off(now, batch)
+            return
         batch.attempts.append(f'{type(error).__name__}: {error.message}')
         own_fault = self._plan.return_errors and _is_of_the_items(error)
         if self.failure is None:

@@ -6,8 +6,10 @@ import math
 import time
 from dataclasses import dataclass, fields, replace
 
-from .errors import ConfigurationError, InferenceError, InputError, RequestTimeoutError
+from .errors import ConfigurationError, ConnectionFailedError, InferenceError, InputError, RequestTimeoutError
 
+SHORTEST_PAUSE = 0.05  # seconds
+LONGEST_PAUSE = 2.0  # seconds
 LONGEST = 1e6  # seconds; much longer ones overflow in sockets and locks
 
 
@@ -43,8 +45,8 @@ class RetryPolicy:
 
     The wait before each further attempt is random between 0 and `initial * multiplier ** n`, at most `maximum`
     ("full jitter"), or what the server asked for in `Retry-After`. Only what may pass is tried again: connections that
-    could not be made or broke, time-outs, HTTP status 408, 425, 429 and 5xx, gRPC UNAVAILABLE and
-    RESOURCE_EXHAUSTED.
+    could not be made or broke, time-outs, HTTP status 408, 425, 429 and 5xx, gRPC UNAVAILABLE,
+    DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED.
 
     Attributes:
         attempts: at most, the first included; 1 never sends anything again.
@@ -94,6 +96,10 @@ def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST
 
 
+class BystanderError(ConnectionFailedError):
+    """The connection was closed over another request; this one is sent again, which does not count as an attempt."""
+
+
 TIMEOUTS = Timeouts()
 RETRY = RetryPolicy()
 
@@ -134,8 +140,9 @@ class Backoff:
         Raises:
             RequestTimeoutError: the deadline is over.
         """
-        self.pause = min(max(0.05, self.pause * 2), 2.0)
-        if time.monotonic() + self.pause >= self._end:
+        left = self._end - time.monotonic()
+        self.pause = min(max(SHORTEST_PAUSE, self.pause * 2), LONGEST_PAUSE, max(SHORTEST_PAUSE, left / 2))
+        if left <= self.pause:
             raise RequestTimeoutError(f'the model is not ready within {self._seconds:g} s: {_reason(error)}') from error
 
 

@@ -1,6 +1,6 @@
 """Plain Jina servers for the tests: a Flow, or a Deployment, around an Executor that is not ours.
 
-Usage: jina_servers.py flow|grpc|http. Prints the URLs as one line of JSON when it is ready,
+Usage: jina_servers.py flow|grpc|http [PORT...]. Prints the URLs as one line of JSON when it is ready,
 and ends when its standard input does. Must not import inference_client.
 """
 
@@ -68,19 +68,19 @@ def free_ports(count):
     return ports
 
 
-def build(kind):
+def build(kind, ports):
     if kind == 'flow':
-        ports = free_ports(3)
+        ports = ports or free_ports(3)
         flow = Flow(protocol=['grpc', 'http', 'websocket'], port=ports, host=HOST, quiet_error=True)
         urls = {scheme: f'{scheme}://{HOST}:{port}' for scheme, port in zip(('grpc', 'http', 'ws'), ports)}
         return flow.add(uses=Dummy, host=HOST, quiet_error=True), urls
-    (port,) = free_ports(1)
+    (port,) = ports or free_ports(1)
     deployment = Deployment(uses=Dummy, protocol=kind, port=port, host=HOST, quiet_error=True)
     return deployment, {kind: f'{kind}://{HOST}:{port}'}
 
 
 if __name__ == '__main__':
-    server, urls = build(sys.argv[1])
+    server, urls = build(sys.argv[1], [int(port) for port in sys.argv[2:]])
     server.start()
     print('\n' + json.dumps(urls), flush=True)
     sys.stdin.read()

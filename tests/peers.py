@@ -24,6 +24,15 @@ from inference_client._wire.jina_pb2 import DataRequestProto
 HOST = '127.0.0.1'
 
 
+def free_ports(count):
+    """Ports that nobody listens at, for now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def within(seconds):
     """Timeouts of one attempt, as a driver gives them to a transport."""
     return Timeouts().within(seconds)
@@ -53,19 +62,32 @@ def embed_json(data):
 
 
 @contextlib.contextmanager
-def grpc_peer(answer=embed, refuse=None, max_size=-1):
-    """Answers every call with `answer(bytes)`, or aborts with the status `refuse`; takes so many bytes at once."""
+def grpc_peer(answer=embed, refuse=None, max_size=-1, gateway=False):
+    """Answers every call with `answer(bytes)`, or aborts with the status that `refuse` is or gives.
+
+    It takes so many bytes at once, and one stream for many requests if it is a gateway.
+    """
     seen = []
 
     def handle(data, context):
         seen.append(dict(context.invocation_metadata()).get('authorization'))
-        if refuse is not None:
-            context.abort(refuse, 'refused by the peer')
+        status = refuse() if callable(refuse) else refuse
+        if status is not None:
+            context.abort(status, 'refused by the peer')
         return answer(data)
+
+    def refuse_all(data, context):
+        context.abort(refuse, 'refused by the peer')
 
     class Any(grpc.GenericRpcHandler):
         def service(self, details):
-            single = details.method.endswith('/process_single_data')  # not the question whether it is a gateway
+            single = details.method.endswith('/process_single_data')
+            if gateway and details.method.endswith('/dry_run'):
+                return grpc.unary_unary_rpc_method_handler(lambda data, context: b'')
+            if gateway and details.method.endswith('/Call'):
+                return grpc.stream_stream_rpc_method_handler(lambda many, context: map(answer, many))
+            if not single and isinstance(refuse, grpc.StatusCode):
+                return grpc.unary_unary_rpc_method_handler(refuse_all)
             return grpc.unary_unary_rpc_method_handler(handle) if single else None
 
     with ThreadPoolExecutor(4) as pool:
@@ -97,6 +119,11 @@ def http_peer(answer=embed_json, headers=()):
             self.end_headers()
             self.wfile.write(body)
 
+        def do_GET(self):
+            self.send_response(answer(b'{"data": []}')[0])
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+
         def log_message(self, *arguments):
             pass
 
@@ -118,11 +145,18 @@ def ws_peer(answer=embed, process_request=None, last=None, max_size=None):
             if number == last:
                 return
 
-    with serve(handle, HOST, 0, process_request=process_request, max_size=max_size) as server:
+    with serving_websockets(handle, process_request=process_request, max_size=max_size) as url:
+        yield url, seen
+
+
+@contextlib.contextmanager
+def serving_websockets(handle, **options):
+    """Gives each WebSocket to `handle(connection)`."""
+    with serve(handle, HOST, 0, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f'ws://{HOST}:{server.socket.getsockname()[1]}', seen
+            yield f'ws://{HOST}:{server.socket.getsockname()[1]}'
         finally:
             server.shutdown()
             thread.join()

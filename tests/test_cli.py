@@ -767,3 +767,12 @@ def test_an_interruption(cli):
                 assert process.wait(TIMEOUT) == 1
         finally:
             release.set()
+
+
+def test_a_server_may_be_waited_for(cli):
+    with http_peer() as (url, _):
+        done = cli('encode', 'hi', '--model', url, '--wait', 20)
+    assert json.loads(done.stdout)['embedding'] == [1, 1]
+    done = cli('encode', 'hi', '--model', CLOSED, '--wait', 0.5)
+    assert done.returncode == 1
+    assert 'not ready within 0.5 s' in done.stderr

@@ -66,3 +66,8 @@ def test_files_that_a_page_names_are_there(path):
 def test_the_readme_names_every_page():
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     assert [path.name for path in DOCS.glob('*.md') if f'(docs/{path.name})' not in readme] == []
+
+
+def test_resilience(server):
+    program = '\n'.join(blocks(page('resilience'), 'python')).replace('127.0.0.1:51000', server['grpc'][7:])
+    assert output_of(program) == '2'

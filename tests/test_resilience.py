@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
+import signal
+import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from peers import HOST, free_ports
 from proxy import Proxy
 
-from inference_client import AsyncClient, Client, InferenceError, RetryPolicy, Timeouts
+from inference_client import (
+    AsyncClient,
+    Client,
+    ConnectionFailedError,
+    InferenceError,
+    ProtocolError,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeouts,
+)
 
 WIRES = ['grpc', 'http', 'ws']
 KINDS = ['blocking', 'async']
@@ -49,6 +65,13 @@ def is_answer(document, number):
     text = item(number)
     expected = [len(text), *(ord(letter) for letter in text[:3])]
     return document.text == text and document.embedding.tolist() == expected
+
+
+def in_order(documents):
+    """Whether all are right, in order and none twice; after a failure some may be missing."""
+    numbers = [int(document.text.partition(':')[2]) for document in documents]
+    right = all(is_answer(document, number) for document, number in zip(documents, numbers))
+    return right and all(one < other for one, other in zip(numbers, numbers[1:]))
 
 
 def collect(kind, url, count, when=None, then=lambda: None, **options):
@@ -138,3 +161,142 @@ def test_a_fault_that_passes_costs_no_answer(proxy, wire, kind, fault):
     assert error is None
     assert len(got) == 150
     assert all(is_answer(document, number) for number, document in enumerate(got))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('wire', WIRES)
+def test_garbage_is_an_error_or_noticed_and_asked_for_again(proxy, wire, kind):
+    options = {'batch_size': 5, 'prefetch': 4, 'retry': PATIENT, 'timeout': Timeouts(1, 0.8, 3)}
+    got, error = bounded(20, lambda: collect(kind, proxy.url(wire), 100, 20, lambda: proxy.corrupt(0), **options))
+    assert error is None or isinstance(error, (ProtocolError, ConnectionFailedError, RequestTimeoutError))
+    assert error is not None or len(got) == 100
+    assert in_order(got)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_connection_that_stays_frozen_ends_in_time(proxy, wire, kind):
+    options = {'batch_size': 5, 'prefetch': 16, 'retry': PATIENT, 'timeout': Timeouts(0.5, 0.5, 1.5)}
+    started = time.monotonic()
+    got, error = bounded(20, lambda: collect(kind, proxy.url(wire), 150, 20, proxy.freeze, **options))
+    assert isinstance(error, (RequestTimeoutError, ConnectionFailedError))  # the latter: a new one cannot be made
+    assert 'after' in str(error)
+    assert 0.5 < time.monotonic() - started < 8
+    assert in_order(got)
+
+
+# -- servers that die and freeze
+
+
+class Phoenix:
+    """A Jina Flow on ports that stay the same, in a process group of its own."""
+
+    def __init__(self, python, ports):
+        script = str(Path(__file__).with_name('jina_servers.py'))
+        self._command = [python, script, 'flow', *map(str, ports)]
+        self.urls = {scheme: f'{scheme}://{HOST}:{port}' for scheme, port in zip(WIRES, ports)}
+        self.start()
+
+    def start(self):
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        for line in self._process.stdout:
+            if line.startswith('{'):
+                return
+        raise RuntimeError(f'{self._command} did not start')
+
+    def send(self, number):
+        os.killpg(self._process.pid, number)
+
+    def kill(self):
+        self.send(signal.SIGKILL)
+        with self._process:
+            pass
+
+
+@pytest.fixture(scope='module')
+def phoenix(server_python):
+    made = Phoenix(server_python, free_ports(3))
+    yield made
+    made.kill()
+
+
+EVERY = [(wire, kind) for wire in WIRES for kind in KINDS]
+
+
+def test_a_server_killed_and_started_again_costs_no_answer(phoenix):
+    """On every transport at once: 5,000 items each, with 16 requests under way when the server dies."""
+    gate = threading.Barrier(len(EVERY) + 1)
+    retry = RetryPolicy(attempts=100, initial=0.1, maximum=0.5)
+    options = {'batch_size': 25, 'prefetch': 16, 'retry': retry, 'timeout': Timeouts(2, 10, 60)}
+
+    def run(one):
+        wire, kind = one
+        return collect(kind, phoenix.urls[wire], 5000, 500, lambda: gate.wait(60), **options)
+
+    with ThreadPoolExecutor(len(EVERY)) as pool:
+        running = [pool.submit(run, one) for one in EVERY]
+        gate.wait(60)
+        time.sleep(0.05)
+        phoenix.kill()
+        assert not any(one.done() for one in running)
+        phoenix.start()
+        outcomes = [one.result(90) for one in running]
+    for got, error in outcomes:
+        assert error is None
+        assert len(got) == 5000
+        assert all(is_answer(document, number) for number, document in enumerate(got))
+
+
+def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
+    frozen, thawed = threading.Barrier(len(EVERY) + 1), threading.Barrier(len(EVERY) + 1)
+    options = {'timeout': Timeouts(read=0.5, total=2), 'retry': RetryPolicy(attempts=100, initial=0.05, maximum=0.1)}
+
+    def blocking(url):
+        with Client() as client:
+            model = client.get_model(url)
+            model.encode(text='a')
+            frozen.wait(30)
+            started = time.monotonic()
+            with pytest.raises(RequestTimeoutError) as caught:
+                model.encode(text='b', **options)
+            took = time.monotonic() - started
+            assert not model.is_ready(0.2)
+            thawed.wait(30)
+            model.wait_until_ready(20)
+            return caught.value, took, model.encode(text='abc')[0].embedding[0]
+
+    async def asynchronous(url):
+        async with AsyncClient() as client:
+            model = await client.get_model(url)
+            await model.encode(text='a')
+            frozen.wait(30)
+            started = time.monotonic()
+            with pytest.raises(RequestTimeoutError) as caught:
+                await model.encode(text='b', **options)
+            took = time.monotonic() - started
+            assert not await model.is_ready(0.2)
+            thawed.wait(30)
+            await model.wait_until_ready(20)
+            return caught.value, took, (await model.encode(text='abc'))[0].embedding[0]
+
+    def run(one):
+        wire, kind = one
+        url = phoenix.urls[wire]
+        return blocking(url) if kind == 'blocking' else asyncio.run(asynchronous(url))
+
+    with ThreadPoolExecutor(len(EVERY)) as pool:
+        running = [pool.submit(run, one) for one in EVERY]
+        frozen.wait(30)
+        phoenix.send(signal.SIGSTOP)
+        try:
+            thawed.wait(30)
+        finally:
+            phoenix.send(signal.SIGCONT)
+        for one in running:
+            error, took, answered = one.result(60)
+            assert isinstance(error, TimeoutError)
+            assert 1 < took < 6
+            assert len(error.attempts) >= 3
+            assert answered == 3

@@ -52,6 +52,7 @@ MODEL = (
         help='Keep the answers there, too: the same command, made again, sends only what has none.',
     ),
     click.option('--progress', 'show_progress', is_flag=True, help='Show on standard error how far it is.'),
+    click.option('--wait', type=click.FloatRange(0, min_open=True), help='Seconds to wait until the model is ready.'),
     click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
     click.option(
         '--parameter',

@@ -119,6 +119,7 @@ def _answers(task: str, items: Iterable[Any], options: dict[str, Any], **inputs:
     """The answers as they come. What is wrong with the options is found at once."""
     from .._policies import RetryPolicy
 
+    wait = options.pop('wait')
     settings = {name: options.pop(name) for name in SETTINGS}
     settings['retry'] = RetryPolicy(attempts=options.pop('retries') + 1)
     parameters = parse_parameters(options.pop('parameters'))
@@ -126,11 +127,13 @@ def _answers(task: str, items: Iterable[Any], options: dict[str, Any], **inputs:
     if taken:
         raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
     model = find_model(**options)
-    return _closing(model, model.stream(task, items, **inputs, **settings, **parameters))
+    return _closing(model, model.stream(task, items, **inputs, **settings, **parameters), wait)
 
 
-def _closing(model: Model, answers: Iterator[Any]) -> Iterator[Any]:
+def _closing(model: Model, answers: Iterator[Any], wait: float | None) -> Iterator[Any]:
     with model:
+        if wait is not None:
+            model.wait_until_ready(wait)
         yield from answers
 
 

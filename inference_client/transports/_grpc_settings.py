@@ -11,7 +11,15 @@ import grpc
 
 from .._config import trusted
 from .._wire.status import token_refused
-from ..errors import InferenceError, ProtocolError, RequestTooLargeError, ServerError, no_answer, unreachable
+from ..errors import (
+    InferenceError,
+    ProtocolError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ServerError,
+    no_answer,
+    unreachable,
+)
 from .base import TransportOptions, split_url
 
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'  # served by gateways and Deployments alike
@@ -20,6 +28,8 @@ HEALTH = '/grpc.health.v1.Health/Check'
 SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
 FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
 
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the latter: closed meanwhile
+REMOVED = 'Stream removed'  # with status UNKNOWN: what gRPC says of a connection that it cannot make sense of
 LONGEST = 2**31 - 1  # milliseconds
 CHANNEL_OPTIONS = (
     ('grpc.max_send_message_length', -1),
@@ -85,8 +95,8 @@ def translated(error: Any, timeout: float) -> InferenceError:
     """The error of this package for one of gRPC's."""
     code, details = error.code(), error.details() or 'no reason given'
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return no_answer(timeout)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):  # the latter: closed meanwhile
+        return no_answer(timeout) if timeout else RequestTimeoutError(f'the server took too long ({details})')
+    if code in LOST or details == REMOVED:
         return unreachable(details)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f'the server has no Jina gRPC service ({details}); check the address')

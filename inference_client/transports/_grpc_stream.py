@@ -43,7 +43,7 @@ class Stream:
 
     def submit(self, request_id: str, data: bytes) -> Answer:
         """Send a request; the future holds the parsed answer."""
-        answer = self._pending.add(request_id)
+        answer = self._pending.add(request_id, len(data))
         self._outgoing.put(data)
         return answer
 

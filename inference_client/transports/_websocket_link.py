@@ -82,7 +82,7 @@ class Link:
         connection may be stuck: it gets no further requests, which would pile up, and goes with the last of its
         waiters.
         """
-        answer = self.pending.add(request_id)
+        answer = self.pending.add(request_id, len(data))
         if not answer.done():
             self._unsent.add(request_id)
             answer.add_done_callback(partial(self._forget, request_id, time.monotonic()))
@@ -131,7 +131,8 @@ class Link:
             if connection.protocol.state is State.OPEN:
                 with contextlib.suppress(asyncio.TimeoutError, ConnectionClosed):
                     await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT)  # its own does not bound sending
-            connection.transport.abort()
+            with contextlib.suppress(AttributeError):  # of a transport of asyncio that has just closed
+                connection.transport.abort()
             await connection.wait_closed()
 
     def _forget(self, request_id: str, asked: float, answer: Answer) -> None:

@@ -13,7 +13,7 @@ import grpc.aio
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._wire.protobuf import decode_message, encode_request, read_response
-from ..errors import closed, unreachable
+from ..errors import ConnectionFailedError, closed, unreachable
 from ._grpc_settings import (
     DRY_RUN,
     HEALTH,
@@ -82,7 +82,7 @@ class AsyncGrpcTransport(AsyncTransport):
         except grpc.aio.AioRpcError as error:
             made = line.heard or time.monotonic() > line.made_by
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and made and is_silent(asked, line.heard)
-            if late or error.code() is grpc.StatusCode.UNAVAILABLE:
+            if late or isinstance(translated(error, timeouts.read), ConnectionFailedError):
                 self._replace(line)
             raise
         finally:

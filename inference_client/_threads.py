@@ -1,0 +1,54 @@
+"""Threads that do not keep a process from its end."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Callable
+
+
+class Threads:
+    """A pool of daemon threads. Those of `ThreadPoolExecutor` are waited for at exit, for as long as a request takes.
+
+    Args:
+        count: at most.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._threads: list[threading.Thread] = []
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function in a thread; the future holds what it gives or raises."""
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the future is asked
+                future.set_exception(error)
+
+        self._work.put(call)
+        if len(self._threads) < self._count:
+            self._threads.append(threading.Thread(target=self._run, name='inference-client', daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def close(self, wait: bool) -> None:
+        """End the threads, each once it is free."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            call = self._work.get()
+            if call is None:
+                return
+            call()
+            del call  # not to hold what it came to while there is nothing to do

@@ -30,7 +30,10 @@ def inference_client_transports() -> dict[str, str]:
 
 @hookimpl
 def inference_client_engines() -> dict[str, str]:
-    return {'embedded': 'inference_client.engines.embedded:EmbeddedEngine'}
+    return {
+        'embedded': 'inference_client.engines.embedded:EmbeddedEngine',
+        'echo': 'inference_client.testing.models:EchoEngine',  # what transports are tested with
+    }
 
 
 @hookimpl

@@ -95,6 +95,15 @@ def server(server_python):
         yield urls
 
 
+@pytest.fixture(scope='session')
+def echo_server(server_python):
+    """URLs by scheme of our own server with the engine that transports are tested with."""
+    from inference_client.server.process import served
+
+    with served('echo', python=server_python) as urls:
+        yield urls
+
+
 @contextlib.contextmanager
 def jina_server(python, *arguments):
     """URLs by scheme of a plain Jina server: see `jina_servers.py`."""

@@ -37,3 +37,12 @@ def run_program(page, folder, name):
     hooks = {module: module for module, code in modules.items() if '@hookimpl' in code}
     write_distribution(folder, name, hooks, **modules)
     return output_of('\n'.join(program), folder) + '\n'
+
+
+def run_tests(file):
+    """Run the tests of a page's file with pytest, where warnings are errors; gives how many there were by outcome."""
+    code = f"import pytest\npytest.main(['-q', '-p', 'no:cacheprovider', '-W', 'error', {str(file)!r}])"
+    told = output_of(code, file.parent)
+    counts = {outcome: int(count) for count, outcome in re.findall(r'(\d+) (\w+)', told.splitlines()[-1])}
+    assert not counts.keys() & {'failed', 'error', 'errors'}, told
+    return counts

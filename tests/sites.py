@@ -8,7 +8,7 @@ from isolated import write_distribution
 BUILT_IN = {
     'task': ['caption', 'encode', 'rank', 'vqa'],
     'transport': ['grpc', 'grpcs', 'http', 'https', 'local', 'ws', 'wss'],
-    'engine': ['embedded'],
+    'engine': ['echo', 'embedded'],
     'command': ['caption', 'demo', 'encode', 'models', 'plugins', 'rank', 'serve', 'version', 'vqa'],
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from isolated import output_of
-from pages import ROOT, blocks, run_program
+from pages import ROOT, blocks, run_program, run_tests
 
 DOCS = ROOT / 'docs'
 ADDRESS = '127.0.0.1:5100[01]'
@@ -55,6 +56,15 @@ def test_bulk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where its journal goes
     text = page('bulk')
     assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
+
+
+def test_testing(tmp_path, monkeypatch, photo):
+    """The page's tests by pytest, its other code as one program, beside a photo."""
+    pytest.importorskip('onnxruntime')
+    shutil.copy(photo, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run_program(page('testing'), tmp_path, 'mine') == ''.join(blocks(page('testing'), 'text'))
+    assert run_tests(tmp_path / 'test_mine.py') == {'passed': 2}
 
 
 @pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)

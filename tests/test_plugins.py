@@ -594,8 +594,8 @@ def test_an_entry_point_that_is_there_twice(site, registry):
 
 
 def test_one_name_of_two_kinds_is_no_clash(site, registry):
-    site.install_hook('alpha', "return {'echo': 'nowhere:Echo'}", hook='tasks')
-    site.install_hook('beta', "return {'echo': 'nowhere:Echo'}", hook='engines')
+    site.install_hook('alpha', "return {'toy': 'nowhere:Toy'}", hook='tasks')
+    site.install_hook('beta', "return {'toy': 'nowhere:Toy'}", hook='engines')
     registry.load_all()
     assert registry.failed == []
 

@@ -61,7 +61,8 @@ def test_python_of_the_readme(folder, hosted, server):
     assert output.count('a cat\n') >= 2  # is it a cat or a dog?
     (failed,) = (one for one in printed if 'encode on local://embedded: no such image file' in one)
     assert failed.endswith('1\n')
-    assert printed[-1].endswith('(384,)\n(384,)\n')
+    assert printed[-2].endswith('(384,)\n(384,)\n')
+    assert printed[-1] == '(8,)\n2\n'  # a fake model
     assert namespace['clip'].url == server['grpc']
     assert namespace['blip2'].url == server['http']
 

@@ -1,0 +1,282 @@
+"""What transports must keep to, as classes of tests to subclass."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterator, Mapping
+
+import numpy as np
+import pytest
+from docarray import Document, DocumentArray
+
+from .._messages import Request, Response
+from .._plugins import plugins
+from .._policies import RetryPolicy, Timeouts
+from .._spec import ModelSpec
+from ..errors import InferenceError, InputError, RequestTimeoutError, ServerError, TransportError
+from ..inputs import documents as documents_of
+from ..model import Model
+from ..tasks.base import Call, Task
+from ..transports.base import Transport, TransportOptions
+from .models import seen
+
+TOKEN = 'a-token-of-the-conformance-tests'
+ORDINARY = ['hello', 'caf\u00e9', 'cafe\u0301', '\U0001f600 \u4f60\u597d \u05e9', ' two\nlines\t', 'x' * 100_000]
+ODD = ['a\0b', '\ud800']
+PARAMETERS = {
+    'text': 'ä',
+    'number': 2,
+    'part': 0.5,
+    'flag': True,
+    'nothing': None,
+    'list': [1, 'a'],
+    'dict': {'a': [False]},
+}
+
+Connect = Callable[[str], Any]
+
+
+class TransportConformance:
+    """Subclass it as `TestMine`, and say where an echo server is.
+
+    The server answers as `EchoEngine` does: `inference-client serve --model echo` is one for `grpc`, `http` and
+    `ws`. What the attributes leave out is skipped.
+
+    Attributes:
+        transport_class: the class under test; without it, the one that is registered for the scheme of the URL.
+        endpoint: where the server echoes.
+        unreachable_url: URL of this transport at which nobody listens.
+        slow: parameters with which the server takes over a second; None where a request is not interrupted.
+    """
+
+    transport_class: type[Transport] | None = None
+    endpoint = '/echo'
+    unreachable_url: str | None = None
+    slow: Mapping[str, Any] | None = {'seconds': 1.5}
+
+    @pytest.fixture
+    def url(self) -> str:
+        """URL of an echo server; write this fixture."""
+        raise NotImplementedError(f'{type(self).__name__} needs a fixture url: the URL of an echo server')
+
+    @pytest.fixture
+    def connect(self) -> Iterator[Connect]:
+        """Makes transports, which are closed at the end."""
+        made: list[Transport] = []
+
+        def make(url: str) -> Transport:
+            made.append(self._class(url)(url, TransportOptions(token=TOKEN)))
+            return made[-1]
+
+        yield make
+        for one in made:
+            one.close()
+
+    @pytest.fixture
+    def transport(self, connect: Connect, url: str) -> Any:
+        """A transport to the echo server."""
+        return connect(url)
+
+    def test_the_answer_has_the_id_of_its_request(self, transport: Any) -> None:
+        """`Response.id` is `Request.id`, whether it was made up or given."""
+        for request in (self._request('a'), Request(self.endpoint, texts_of('a'), id='my own')):
+            assert self._send(transport, request).id == request.id
+
+    @pytest.mark.parametrize('count', [1, 2, 300])
+    def test_as_many_documents_come_back(self, transport: Any, count: int) -> None:
+        """In the order in which they were sent, or with the ids that they were sent with."""
+        texts = [f'text {number}' for number in range(count)]
+        sent = texts_of(*texts)
+        ids = {document.id: document.text for document in sent}
+        answered = list(self._send(transport, Request(self.endpoint, sent)).documents)
+        assert len(answered) == count
+        if {one.id for one in answered} == set(ids):
+            assert all(one.text == ids[one.id] for one in answered)
+        else:
+            assert [one.text for one in answered] == texts
+
+    @pytest.mark.parametrize('text', [*ORDINARY, *ODD], ids=lambda text: ascii(text[:20]))
+    def test_text_arrives_unchanged_or_is_refused(self, transport: Any, text: str) -> None:
+        """Not normalised, trimmed or cut; what cannot be sent is an `InputError`, and the connection goes on."""
+        try:
+            (answer,) = self._send(transport, self._request(text)).documents
+        except InputError:
+            assert text in ODD, 'an ordinary text was refused'
+        else:
+            assert answer.text == text
+        assert self._send(transport, self._request('after')).documents[0].text == 'after'
+
+    @pytest.mark.parametrize('blob', [bytes(range(256)), b'\0', b'\xff' * 200_000], ids=['bytes', 'nul', 'long'])
+    def test_a_blob_arrives_unchanged(self, transport: Any, blob: bytes) -> None:
+        """Any bytes, for encoded images. What came back as it was sent may be left out of the answer."""
+        answer = self._looked_at(transport, Document(blob=blob))
+        assert answer.blob in (blob, b'')
+        assert answer.tags['seen']['blob'] == seen(Document(blob=blob))['blob']
+
+    def test_pixels_arrive_unchanged(self, transport: Any) -> None:
+        """uint8 of shape (height, width, 3), of every value; on the way they may be an encoded image."""
+        pixels = np.arange(9 * 32 * 3, dtype=np.uint8).reshape(9, 32, 3)
+        answer = self._looked_at(transport, Document(tensor=pixels.copy()))
+        assert answer.tags['seen']['pixels'] == seen(Document(tensor=pixels))['pixels']
+        assert answer.tensor is None or np.array_equal(answer.tensor, pixels)
+
+    def test_tags_and_matches_arrive_unchanged(self, transport: Any) -> None:
+        """Prompts travel in tags, candidates in matches, in their order and with their ids."""
+        sent = Document(text='a', tags={'prompt': 'ä?'}, matches=[Document(text='b'), Document(text='c')])
+        ids = [match.id for match in sent.matches]
+        (answer,) = self._send(transport, Request(self.endpoint, DocumentArray([sent]))).documents
+        assert answer.tags['prompt'] == 'ä?'
+        assert [match.id for match in answer.matches] == ids
+        assert [match.text for match in answer.matches] == ['b', 'c']
+
+    def test_parameters_arrive(self, transport: Any) -> None:
+        """All kinds of them; whole numbers may arrive as floats."""
+        (answer,) = self._send(transport, Request(self.endpoint, texts_of('a'), dict(PARAMETERS))).documents
+        assert answer.tags['parameters'] == PARAMETERS
+
+    def test_threads_get_their_own_answers(self, transport: Any) -> None:
+        """One transport serves all threads, at once."""
+        start = threading.Barrier(8)
+
+        def ask(number: int) -> list[str]:
+            start.wait(30)
+            return [self._send(transport, self._request(f'{number} {turn}')).documents[0].text for turn in range(10)]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, range(8))) == [[f'{number} {turn}' for turn in range(10)] for number in range(8)]
+
+    def test_it_may_be_closed_and_used_again(self, transport: Any) -> None:
+        """Before it was used, twice, and in between."""
+        transport.close()
+        for text in ('a', 'b'):
+            assert self._send(transport, self._request(text)).documents[0].text == text
+            transport.close()
+            transport.close()
+
+    def test_it_may_be_closed_while_a_request_is_under_way(self, transport: Any) -> None:
+        """That request is answered, or fails with a `TransportError`; the next one opens the connection anew."""
+        slow = self._slow()
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(self._send, transport, self._request('a', **slow))
+            time.sleep(0.3)
+            transport.close()
+            error = under_way.exception(60)
+        assert error is None or isinstance(error, TransportError), error
+        assert self._send(transport, self._request('b')).documents[0].text == 'b'
+
+    def test_a_timeout_holds(self, transport: Any) -> None:
+        """`send` ends by `timeouts.read`, and its transport goes on."""
+        self._send(transport, self._request('connected'))
+        with pytest.raises(RequestTimeoutError):
+            transport.send(self._request('a', **self._slow()), Timeouts().within(0.2))
+        assert self._send(transport, self._request('b')).documents[0].text == 'b'
+
+    def test_what_the_model_raises_is_a_server_error(self, transport: Any) -> None:
+        """With its words, and without harm to the next request."""
+        with pytest.raises(ServerError, match='out of order'):
+            self._send(transport, self._request('a', fail='out of order'))
+        assert self._send(transport, self._request('b')).documents[0].text == 'b'
+
+    def test_what_the_model_refuses_is_an_input_error(self, transport: Any) -> None:
+        """With its words, and without harm to the next request."""
+        with pytest.raises(InputError, match='not like this'):
+            self._send(transport, self._request('a', refuse='not like this'))
+        assert self._send(transport, self._request('b')).documents[0].text == 'b'
+
+    def test_a_server_that_is_not_there(self, connect: Connect) -> None:
+        """To make a transport opens nothing; to use it is a `TransportError`, and it is not ready."""
+        transport = connect(self._unreachable())
+        with pytest.raises(TransportError):
+            self._send(transport, self._request('a'))
+        with pytest.raises(TransportError):
+            transport.is_ready(Timeouts().within(5))
+
+    def test_the_token_is_in_no_error_and_no_log(
+        self, connect: Connect, url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nor in `repr` of the transport; causes of errors count, too."""
+        caplog.set_level(logging.DEBUG)
+        said = []
+        for where in filter(None, (url, self.unreachable_url)):
+            transport = connect(where)
+            said.append(repr(transport))
+            with pytest.raises(InferenceError) as caught:
+                self._send(transport, self._request('a', fail='out of order'))
+            said.append(''.join(traceback.format_exception(*caught._excinfo)))  # type: ignore[misc]
+            said.append(repr(vars(caught.value)))
+        assert TOKEN not in ''.join(said)
+        assert TOKEN not in caplog.text
+
+    def test_a_server_that_answers_is_ready(self, transport: Any) -> None:
+        """Before the first request and after."""
+        assert transport.is_ready(Timeouts().within(30)) is True
+        self._send(transport, self._request('a'))
+        assert transport.is_ready(Timeouts().within(30)) is True
+
+    def test_parameters_and_options_stay_as_they_were(self, transport: Any) -> None:
+        """All requests of a call share the parameters."""
+        parameters: dict[str, Any] = copy.deepcopy(PARAMETERS)
+        options = copy.deepcopy(transport.options)
+        self._send(transport, Request(self.endpoint, texts_of('a'), parameters))
+        assert parameters == PARAMETERS
+        assert transport.options == options
+
+    def test_a_model_puts_answers_in_order(self, transport: Any, url: str) -> None:
+        """As `Model` uses it: several requests at once."""
+        texts = [f'text {number}' for number in range(50)]
+        answered = self._ask_model(transport, texts, batch_size=3, prefetch=8)
+        assert [document.text for document in answered] == texts
+
+    def _ask_model(self, transport: Any, texts: list[str], **options: Any) -> Any:
+        model = Model(ModelSpec.of_url(transport.url), transport, retry=RetryPolicy(attempts=1))
+        return model.run(task_at(self.endpoint), docs=texts_of(*texts), **options)
+
+    def _class(self, url: str) -> type[Transport]:
+        if self.transport_class is not None:
+            return self.transport_class
+        found: type[Transport] = plugins().get('transport', url.partition('://')[0].lower())
+        return found
+
+    def _request(self, text: str, /, **parameters: Any) -> Request:
+        return Request(self.endpoint, texts_of(text), parameters)
+
+    def _looked_at(self, transport: Any, document: Document) -> Document:
+        request = Request(self.endpoint, DocumentArray([document]), {'seen': True})
+        (answer,) = self._send(transport, request).documents
+        return answer
+
+    def _send(self, transport: Any, request: Request) -> Response:
+        response: Response = transport.send(request, Timeouts().within(30))
+        return response
+
+    def _slow(self) -> Mapping[str, Any]:
+        if self.slow is None:
+            pytest.skip('slow is None: its requests are not interrupted')
+        return self.slow
+
+    def _unreachable(self) -> str:
+        if self.unreachable_url is None:
+            pytest.skip('unreachable_url is None: there is always somebody')
+        return self.unreachable_url
+
+
+def texts_of(*texts: str) -> DocumentArray:
+    """Documents with texts."""
+    return DocumentArray([Document(text=text) for text in texts])
+
+
+def task_at(endpoint: str) -> type[Task[DocumentArray]]:
+    """A task that gives what comes back from an endpoint."""
+
+    class EchoTask(Task[DocumentArray]):
+        name = endpoint.lstrip('/')
+
+        def prepare(self, *, docs: Any = None, **parameters: Any) -> Call:
+            return Call(documents_of(docs), parameters)
+
+    return EchoTask

@@ -43,6 +43,7 @@ def test_what_one_server_does_not_answer_another_does(server, tmp_path):
 
 def test_write_an_engine(tmp_path):
     check(page('write-an-engine'), tmp_path, 'letters')
+    assert run_tests(tmp_path / 'test_letters.py').keys() == {'passed'}
 
 
 def test_async():

@@ -70,7 +70,7 @@ def test_a_request_goes_through_a_socket_file_of_any_name(tmp_path, name):
         answer = transport.send(request, TIMEOUTS)
         transport.close()
     assert answer.id == request.id
-    assert answer.documents.texts == ['hello', 'world']
+    assert [document.text for document in answer.documents] == ['hello', 'world']
 
 
 def test_the_scheme_and_the_token(tmp_path):

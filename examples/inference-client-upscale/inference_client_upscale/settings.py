@@ -43,7 +43,7 @@ class Settings:
             raise InputError(f'upscale has no parameter {unknown[0]!r}: it has {", ".join(KNOWN)}')
         width, height = _scale(parameters.get('scale'))
         image_format = parameters.get('image_format', 'jpeg')
-        if image_format not in ('jpeg', 'png'):
+        if not isinstance(image_format, str) or image_format not in ('jpeg', 'png'):
             raise InputError(f"image_format is {image_format!r}: expected 'jpeg' or 'png'")
         if image_format == 'png' and 'quality' in parameters:
             raise InputError('quality= goes with jpeg: a PNG loses nothing; leave it out')

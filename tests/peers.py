@@ -164,7 +164,7 @@ def serving_websockets(handle, **options):
 
 @contextlib.contextmanager
 def running(server):
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # seconds until it heeds its end
     thread.start()
     try:
         yield

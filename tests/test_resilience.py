@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from inference_client import (
 WIRES = ['grpc', 'http', 'ws']
 KINDS = ['blocking', 'async']
 PATIENT = RetryPolicy(attempts=8, initial=0.1, maximum=0.5)
-SOON = Timeouts(connect=1, read=0.8, total=8)
+SOON = Timeouts(connect=1, read=0.5, total=8)
 
 
 def bounded(seconds, function, *arguments):
@@ -109,10 +110,25 @@ def port_of(url):
     return int(url.rpartition(':')[2])
 
 
+EVERY = [(wire, kind) for wire in WIRES for kind in KINDS]
+
+
 @pytest.fixture
-def proxy(plain_flow, wire):
-    with Proxy(port_of(plain_flow[wire])) as made:
-        yield made
+def proxies(plain_flow):
+    """One for each of `EVERY`."""
+    with ExitStack() as stack:
+        yield {one: stack.enter_context(Proxy(port_of(plain_flow[one[0]]))) for one in EVERY}
+
+
+def through(proxies, count, fault, **options):
+    """What `collect` gives on each of `EVERY`, all at once, where each meets the fault after 20 answers."""
+
+    def run(one):
+        proxy = proxies[one]
+        return collect(one[1], proxy.url(one[0]), count, 20, lambda: fault(proxy), batch_size=5, **options)
+
+    with ThreadPoolExecutor(len(EVERY)) as pool:
+        return dict(zip(EVERY, pool.map(lambda one: bounded(20, run, one), EVERY)))
 
 
 def briefly(begin, end, seconds=0.4):
@@ -152,37 +168,32 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wire', WIRES)
 @pytest.mark.parametrize('fault', PASSING)
-def test_a_fault_that_passes_costs_no_answer(proxy, wire, kind, fault):
-    options = {'batch_size': 5, 'prefetch': 4, 'retry': PATIENT, 'timeout': SOON}
-    got, error = bounded(20, lambda: collect(kind, proxy.url(wire), 150, 20, lambda: PASSING[fault](proxy), **options))
-    assert error is None
-    assert len(got) == 150
-    assert all(is_answer(document, number) for number, document in enumerate(got))
+def test_a_fault_that_passes_costs_no_answer(proxies, fault):
+    outcomes = through(proxies, 80, PASSING[fault], prefetch=4, retry=PATIENT, timeout=SOON)
+    for one, (got, error) in outcomes.items():
+        assert (one, error, len(got)) == (one, None, 80)
+        assert in_order(got)
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wire', WIRES)
-def test_garbage_is_an_error_or_noticed_and_asked_for_again(proxy, wire, kind):
-    options = {'batch_size': 5, 'prefetch': 4, 'retry': PATIENT, 'timeout': Timeouts(1, 0.8, 3)}
-    got, error = bounded(20, lambda: collect(kind, proxy.url(wire), 100, 20, lambda: proxy.corrupt(0), **options))
-    assert error is None or isinstance(error, (ProtocolError, ConnectionFailedError, RequestTimeoutError))
-    assert error is not None or len(got) == 100
-    assert in_order(got)
+def test_garbage_is_an_error_or_noticed_and_asked_for_again(proxies):
+    outcomes = through(
+        proxies, 80, lambda proxy: proxy.corrupt(0), prefetch=4, retry=PATIENT, timeout=Timeouts(1, 0.8, 3)
+    )
+    for one, (got, error) in outcomes.items():
+        assert error is None or isinstance(error, (ProtocolError, ConnectionFailedError, RequestTimeoutError)), one
+        assert error is not None or len(got) == 80
+        assert in_order(got)
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wire', WIRES)
-def test_a_connection_that_stays_frozen_ends_in_time(proxy, wire, kind):
-    options = {'batch_size': 5, 'prefetch': 16, 'retry': PATIENT, 'timeout': Timeouts(0.5, 0.5, 1.5)}
+def test_a_connection_that_stays_frozen_ends_in_time(proxies):
     started = time.monotonic()
-    got, error = bounded(20, lambda: collect(kind, proxy.url(wire), 150, 20, proxy.freeze, **options))
-    assert isinstance(error, (RequestTimeoutError, ConnectionFailedError))  # the latter: a new one cannot be made
-    assert 'after' in str(error)
+    outcomes = through(proxies, 150, Proxy.freeze, prefetch=16, retry=PATIENT, timeout=Timeouts(0.3, 0.3, 1))
     assert 0.5 < time.monotonic() - started < 8
-    assert in_order(got)
+    for one, (got, error) in outcomes.items():  # a new connection cannot be made, either
+        assert isinstance(error, (RequestTimeoutError, ConnectionFailedError)), one
+        assert 'after' in str(error)
+        assert in_order(got)
 
 
 # -- servers that die and freeze
@@ -220,9 +231,6 @@ def phoenix(server_python):
     made = Phoenix(server_python, free_ports(3))
     yield made
     made.kill()
-
-
-EVERY = [(wire, kind) for wire in WIRES for kind in KINDS]
 
 
 def test_a_server_killed_and_started_again_costs_no_answer(phoenix):

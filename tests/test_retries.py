@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from email.utils import formatdate
 
@@ -101,8 +101,7 @@ def test_statuses_that_will_not_pass_are_sent_once(kind, status):
     assert len(error.attempts) == 1
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('form', ['seconds', 'date'])
+@pytest.mark.parametrize(('kind', 'form'), [('blocking', 'seconds'), ('async', 'seconds'), ('async', 'date')])
 def test_retry_after_is_obeyed(kind, form):
     wait = '1' if form == 'seconds' else formatdate(time.time() + 2.5, usegmt=True)  # a date has no fractions
     answer, headers = scripted((429, wait))
@@ -236,16 +235,21 @@ def blackhole():
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wire', WIRES)
-def test_the_time_to_connect_is_limited_of_its_own(blackhole, wire, kind):
-    started = time.monotonic()
+def test_the_time_to_connect_is_limited_of_its_own(blackhole):
+    """On every transport at once."""
     timeouts = Timeouts(connect=0.4, read=60, total=60)
     options = {'batch_size': 1, 'timeout': timeouts, 'retry': RetryPolicy(2)}
-    error = encode(kind, f'{wire}://{HOST}:{blackhole}', text=[str(number) for number in range(8)], **options)
-    assert isinstance(error, ConnectionFailedError)
-    assert len(error.attempts) == 2
-    assert 0.7 < time.monotonic() - started < 5  # not one after the other
+
+    def run(one):
+        started = time.monotonic()
+        error = encode(one[1], f'{one[0]}://{HOST}:{blackhole}', text=[str(number) for number in range(8)], **options)
+        return one, error, time.monotonic() - started
+
+    with ThreadPoolExecutor(6) as pool:
+        for one, error, took in pool.map(run, [(wire, kind) for wire in WIRES for kind in KINDS]):
+            assert isinstance(error, ConnectionFailedError), one
+            assert len(error.attempts) == 2
+            assert 0.7 < took < 6  # seconds; not one after the other
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -350,15 +354,21 @@ def test_a_message_of_megabytes_that_a_websocket_does_not_take():
 # -- ready or not
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wire', WIRES)
-def test_waiting_for_a_server_that_is_not_up_yet(plain_flow, wire, kind):
-    with Proxy(int(plain_flow[wire].rpartition(':')[2])) as proxy:
-        proxy.refuse()
-        threading.Timer(0.8, proxy.listen).start()
+def test_waiting_for_a_server_that_is_not_up_yet(plain_flow):
+    """On every transport at once."""
+    with ExitStack() as stack:
+        proxies = {wire: stack.enter_context(Proxy(int(plain_flow[wire].rpartition(':')[2]))) for wire in WIRES}
+        for proxy in proxies.values():
+            proxy.refuse()
+        pool = stack.enter_context(ThreadPoolExecutor(6))
         started = time.monotonic()
-        assert wait(kind, proxy.url(wire), 10) is None
-        assert 0.7 < time.monotonic() - started < 6
+        waiting = [pool.submit(wait, kind, proxies[wire].url(wire), 10) for wire in WIRES for kind in KINDS]
+        time.sleep(0.8)
+        assert not any(one.done() for one in waiting)
+        for proxy in proxies.values():
+            proxy.listen()
+        assert [one.result(20) for one in waiting] == [None] * 6
+        assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -366,10 +376,10 @@ def test_waiting_for_a_server_that_is_not_up_yet(plain_flow, wire, kind):
 def test_waiting_for_a_server_that_never_comes(wire, kind):
     (port,) = free_ports(1)
     started = time.monotonic()
-    error = wait(kind, f'{wire}://{HOST}:{port}', 1)
+    error = wait(kind, f'{wire}://{HOST}:{port}', 0.5)
     assert isinstance(error, RequestTimeoutError)
-    assert 'not ready within 1 s: the server cannot be reached' in str(error)
-    assert 0.8 < time.monotonic() - started < 3
+    assert 'not ready within 0.5 s: the server cannot be reached' in str(error)
+    assert 0.3 < time.monotonic() - started < 3
 
 
 REFUSING = {

@@ -24,12 +24,15 @@ def check(text, folder, name):
 def test_write_a_task(tmp_path):
     pytest.importorskip('onnxruntime')
     check(page('write-a-task'), tmp_path, 'similarity')
+    assert run_tests(tmp_path / 'test_similarity.py').keys() == {'passed'}
 
 
-def test_write_a_transport(server, tmp_path):
+def test_write_a_transport(server, echo_server, tmp_path):
     text, count = re.subn(ADDRESS, server['grpc'].partition('://')[2], page('write-a-transport'))
     assert count == 2
+    text = text.replace('127.0.0.1:51002', echo_server['grpc'].partition('://')[2])
     check(text, tmp_path, 'spread')
+    assert run_tests(tmp_path / 'test_spread.py').keys() == {'passed'}
 
 
 def test_what_one_server_does_not_answer_another_does(server, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 from docarray import Document, DocumentArray
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from isolated import output_of
 
@@ -351,6 +351,7 @@ def test_a_token_that_could_not_be_found_is_refused():
 
 
 @given(st.text(min_size=8, max_size=20, alphabet=st.characters(min_codepoint=33, max_codepoint=126)), st.text())
+@example('((((((((', 'a' * 32)  # the length of the text is 40, which is a '(' of the message, too
 def test_whatever_the_token_it_is_not_kept(token, text):
     recording = Recording()
     document = Document(text=token + text.encode(errors='replace').decode(), tags={'a': [token]})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, TypeVar
 
+from .._base_client import BaseClient
 from .._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
 from .._spec import ModelSpec
 from ..aio import AsyncClient, AsyncModel
@@ -11,6 +12,8 @@ from ..client import Client
 from ..model import Model
 from ..transports.base import AsyncTransport, ThreadedTransport, Transport
 from .fakes import FakeTransport
+
+M = TypeVar('M')
 
 
 def client_for(
@@ -46,10 +49,8 @@ def async_client_for(
     return _AsyncFakeClient(transport, tasks, timeouts, retry)
 
 
-class _FakeClient(Client):
-    def __init__(
-        self, transport: Transport, tasks: Iterable[str] | None, timeouts: Timeouts, retry: RetryPolicy
-    ) -> None:
+class _OneTransport(BaseClient[M]):
+    def __init__(self, transport: Any, tasks: Iterable[str] | None, timeouts: Timeouts, retry: RetryPolicy) -> None:
         super().__init__(trust_env=False, timeouts=timeouts, retry=retry)
         self._given = transport
         self._tasks = None if tasks is None else frozenset(tasks)
@@ -57,21 +58,13 @@ class _FakeClient(Client):
     def _known_spec(self, name: Any) -> ModelSpec:
         return _spec_of(name, self._given.url, self._tasks)
 
+
+class _FakeClient(_OneTransport[Model], Client):
     def _bind(self, spec: ModelSpec, url: str) -> Model:
         return Model(spec, self._given, self._timeouts, self._retry)
 
 
-class _AsyncFakeClient(AsyncClient):
-    def __init__(
-        self, transport: AsyncTransport, tasks: Iterable[str] | None, timeouts: Timeouts, retry: RetryPolicy
-    ) -> None:
-        super().__init__(trust_env=False, timeouts=timeouts, retry=retry)
-        self._given = transport
-        self._tasks = None if tasks is None else frozenset(tasks)
-
-    def _known_spec(self, name: Any) -> ModelSpec:
-        return _spec_of(name, self._given.url, self._tasks)
-
+class _AsyncFakeClient(_OneTransport[AsyncModel], AsyncClient):
     def _bind(self, spec: ModelSpec, url: str) -> AsyncModel:
         return AsyncModel(spec, self._given, self._timeouts, self._retry)
 

@@ -24,6 +24,7 @@ from .._policies import Timeouts
 from .._wire.documents import read_document, write_document
 from ..errors import ConfigurationError, InferenceError, ServerError
 from ..transports.base import Transport
+from ._hiding import hide, hide_in_message
 
 SHORTEST = 8  # characters of a token
 HEADER = b'{"inference_client_recording":1}'
@@ -87,7 +88,7 @@ class Recording:
                 answer = _message(by_id[sent.id] if sent.id in by_id else outcome.documents[index])
                 _rename(answer, names)
                 told = {'answer': _base64(answer, secret)}
-            scope = {'endpoint': request.endpoint, 'parameters': _plain(dict(request.parameters), secret)}
+            scope = {'endpoint': request.endpoint, 'parameters': hide(_plain(dict(request.parameters)), secret)}
             line = {**scope, 'sent': _base64(message, secret), **told}
             data = orjson.dumps(line, option=orjson.OPT_SORT_KEYS)
             with self._lock:
@@ -191,19 +192,17 @@ def _rename(message: Any, names: Mapping[str, str]) -> None:
 
 
 def _key(endpoint: str, parameters: Mapping[str, Any], message: Any) -> bytes:
-    scope = orjson.dumps([endpoint, _plain(dict(parameters), None)], option=orjson.OPT_SORT_KEYS)
+    scope = orjson.dumps([endpoint, _plain(dict(parameters))], option=orjson.OPT_SORT_KEYS)
     sent: bytes = message.SerializeToString(deterministic=True)
     return scope + b'\0' + sent
 
 
-def _plain(value: Any, secret: str | None) -> Any:
-    """Parameters as they are over a wire, where numbers are floats, without a secret."""
+def _plain(value: Any) -> Any:
+    """Parameters as they are over a wire, where numbers are floats."""
     if isinstance(value, dict):
-        return {_plain(key, secret): _plain(inner, secret) for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner, secret) for inner in value]
-    if isinstance(value, str):
-        return value.replace(secret, '*' * len(secret)) if secret else value
+        return [_plain(inner) for inner in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -221,8 +220,8 @@ def _parsed(line: bytes) -> tuple[bytes, Any]:
 
 def _told(error: InferenceError, secret: str | None) -> dict[str, Any]:
     name = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS)
-    flags = {flag: getattr(error, flag) for flag in FLAGS if getattr(error, flag, None)}
-    return {'error': {'kind': name, 'message': _plain(error.message, secret), **flags}}
+    flags = {flag: hide(getattr(error, flag), secret) for flag in FLAGS if getattr(error, flag, None)}
+    return {'error': {'kind': name, 'message': hide(error.message, secret), **flags}}
 
 
 def _error(data: Mapping[str, Any]) -> InferenceError:
@@ -235,8 +234,5 @@ def _error(data: Mapping[str, Any]) -> InferenceError:
 
 
 def _base64(message: Any, secret: str | None) -> str:
-    data: bytes = message.SerializeToString(deterministic=True)
-    hidden = (secret or '').encode()
-    if hidden:  # by as many characters, for a message says how long each of its parts is
-        data = data.replace(hidden, b'*' * len(hidden))
-    return base64.b64encode(data).decode()
+    hide_in_message(message, secret)
+    return base64.b64encode(message.SerializeToString(deterministic=True)).decode()

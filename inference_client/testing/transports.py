@@ -1,4 +1,4 @@
-"""What transports must keep to, as classes of tests to subclass."""
+"""What transports must keep to, as a class of tests to subclass; that is one list of promises, so it is long."""
 
 from __future__ import annotations
 

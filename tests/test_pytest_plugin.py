@@ -103,7 +103,7 @@ def test_without_the_extras_it_says_what_to_install(run, pytester):
     """)
     result = run('def test_mine(inference_server):\n    raise AssertionError\n', '-rs')
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*needs jina: pip install 'inference-client[[]local,server[]]'*"])
+    result.stdout.fnmatch_lines(["*needs jina*: pip install 'inference-client[[]local,server[]]'*"])
 
 
 def test_it_imports_nothing_until_a_fixture_is_used(run):

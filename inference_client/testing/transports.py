@@ -207,7 +207,7 @@ class TransportConformance:
             said.append(repr(transport))
             with pytest.raises(InferenceError) as caught:
                 self._send(transport, self._request('a', fail='out of order'))
-            said.append(''.join(traceback.format_exception(*caught._excinfo)))  # type: ignore[misc]
+            said.append(''.join(traceback.format_exception(caught.type, caught.value, caught.tb)))
             said.append(repr(vars(caught.value)))
         assert TOKEN not in ''.join(said)
         assert TOKEN not in caplog.text

@@ -88,7 +88,7 @@ class RetryPolicy:
 
 
 def _check_seconds(name: str, value: object, zero: bool = False) -> None:
-    if not _is_time(value) and not (zero and value == 0):
+    if not _is_time(value) and not (zero and value == 0 and value is not False):
         raise ConfigurationError(f'{name} is {value!r}: expected seconds above 0, at most {LONGEST:g}')
 
 

@@ -245,7 +245,7 @@ def test_an_address_of_another_machine(server_python):
 
 def test_an_unknown_model(server_python):
     (line,) = failed(server_python, '--model', 'nope')
-    assert line.startswith("Error: unknown engine 'nope': known are embedded")
+    assert line.startswith("Error: unknown engine 'nope': known are echo, embedded")
 
 
 @needs_proc

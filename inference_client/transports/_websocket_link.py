@@ -133,7 +133,8 @@ class Link:
                     await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT)  # its own does not bound sending
             with contextlib.suppress(AttributeError):  # of a transport of asyncio that has just closed
                 connection.transport.abort()
-            await connection.wait_closed()
+            with contextlib.suppress(asyncio.CancelledError):  # websockets 13, whose close was cut short above
+                await connection.wait_closed()
 
     def _forget(self, request_id: str, asked: float, answer: Answer) -> None:
         sent = request_id not in self._unsent

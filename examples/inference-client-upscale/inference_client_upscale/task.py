@@ -48,7 +48,7 @@ class UpscaleTask(Task['DocumentArray']):
         limited = self._output.checked(found) if self._output else found
         return Call(map(_blank, limited), {**parameters, **wished})
 
-    def prepare_stream(self, inputs: Iterable[Any], *, output_path: Any = None, **arguments: Any) -> Call:
+    def prepare_stream(self, inputs: Iterable[Any], /, *, output_path: Any = None, **arguments: Any) -> Call:
         if output_path is not None:
             raise InputError('output_path= does not go with a stream: write each image as it comes')
         return self.prepare(image=iter(inputs), **arguments)

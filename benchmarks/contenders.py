@@ -208,11 +208,8 @@ class _WebSocketFloor(_Exchanging):
 
 class _HttpFloor:
     def __init__(self, url: str, address: str) -> None:
-        import requests
-
         self._url = f'{url}/post'
         self._local = threading.local()
-        self._session = requests.Session
         self._pool = ThreadPoolExecutor(4)
 
     def ask(self, batches: list[list[str]]) -> np.ndarray:
@@ -228,10 +225,21 @@ class _HttpFloor:
 
         if not hasattr(self._local, 'session'):
             self._local.session = self._session()
-            self._local.session.trust_env = False
         body = orjson.dumps({'data': [{'text': text} for text in texts], 'exec_endpoint': '/encode'})
         answer = self._local.session.post(self._url, body, headers={'Content-Type': 'application/json'})
         return np.array([doc['embedding'] for doc in orjson.loads(answer.content)['data']], np.float32)
+
+    @staticmethod
+    def _session() -> Any:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3 import Retry
+
+        session = requests.Session()
+        session.trust_env = False
+        again = Retry(1, allowed_methods=None)  # the server drops a connection that was idle for 5 s
+        session.mount('http://', HTTPAdapter(max_retries=again))
+        return session
 
 
 def _slow_task() -> Any:

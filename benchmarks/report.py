@@ -1,4 +1,4 @@
-"""Makes the tables of `benchmarks/README.md` and the plots in `docs/plots` of `results.json`.
+"""Makes of `results.json` the tables of `benchmarks/README.md`, the summary of `docs/performance.md`, and `docs/plots`.
 
 The plots need matplotlib; `--tables` does without them.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Iterator
 
 HERE = Path(__file__).resolve().parent
-PLOTS = HERE.parent / 'docs' / 'plots'
+DOCS = HERE.parent / 'docs'
+PLOTS = DOCS / 'plots'
 OURS = 'inference_client'
 TITLES = {
     'single': 'One short text a call (ms, median of the rounds)',
@@ -25,6 +26,15 @@ TITLES = {
     'start': 'Starting (ms)',
 }
 LABELS = {'wall': 'time', 'cpu': 'CPU time of the client'}
+WIRES = {'grpc': 'gRPC', 'http': 'HTTP', 'ws': 'WebSocket'}
+SUMMARY = (
+    ('one short text a call, p50', 'single', '', 'p50'),
+    ('2,048 short texts, batch 32', 'bulk', ' 32', 'wall'),
+    ("the client's own CPU time for these", 'bulk', ' 32', 'cpu'),
+    ('64 images of 200 kB', 'images', '', 'wall'),
+    ('8 threads, one client, 1 s each', 'threads', '', 'wall'),
+    ('1,000 calls at once, one event loop', 'at_once', '', 'wall'),
+)
 
 
 def rows(results: dict[str, Any], work: str) -> Iterator[tuple[str, str, str, float, str]]:
@@ -63,10 +73,30 @@ def tables(results: dict[str, Any]) -> str:
     return '\n\n'.join(parts)
 
 
-def with_tables(readme: str, results: dict[str, Any]) -> str:
-    """The page with the tables between its two marks renewed."""
+def summary(results: dict[str, Any]) -> str:
+    """How many times as long as this client the peer takes, and this client as the floor, by work and wire."""
+    lines = ['| work | wire | `jina.Client` takes | this client takes, of the floor |', '| --- | --- | --- | --- |']
+    for title, work, suffix, measure in SUMMARY:
+        for wire, label in WIRES.items():
+            taken = {name: found[measure] for name, found in results[work][wire + suffix].items()}
+            peer = _times(taken['jina.Client'], taken[OURS]) if 'jina.Client' in taken else '-'
+            floor = _times(taken[OURS], taken['floor']) if 'floor' in taken else '-'
+            lines.append(f'| {title} | {label} | {peer} | {floor} |')
+    return '\n'.join(lines)
+
+
+def _times(slower: list[float], faster: list[float]) -> str:
+    ratios = [one / other for one, other in zip(slower, faster)]
+    return f'{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})'
+
+
+def between_marks(page: str, text: str) -> str:
+    """The page with what stands between its two marks renewed."""
     mark = r'(<!-- results -->\n).*(\n<!-- end of results -->)'
-    return re.sub(mark, lambda found: found[1] + tables(results) + found[2], readme, flags=re.DOTALL)
+    return re.sub(mark, lambda found: found[1] + text + found[2], page, flags=re.DOTALL)
+
+
+PAGES = {HERE / 'README.md': tables, DOCS / 'performance.md': summary}
 
 
 def plot(results: dict[str, Any], work: str) -> None:
@@ -110,8 +140,8 @@ def main() -> None:
     parser.add_argument('--tables', action='store_true', help='leave the plots as they are')
     options = parser.parse_args()
     results = json.loads((HERE / 'results.json').read_text(encoding='utf-8'))
-    readme = HERE / 'README.md'
-    readme.write_text(with_tables(readme.read_text(encoding='utf-8'), results), encoding='utf-8')
+    for page, made in PAGES.items():
+        page.write_text(between_marks(page.read_text(encoding='utf-8'), made(results)), encoding='utf-8')
     if not options.tables:
         PLOTS.mkdir(exist_ok=True)
         for work in TITLES:

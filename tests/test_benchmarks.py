@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -35,13 +36,22 @@ def test_the_page_gets_the_tables_of_the_results_and_keeps_the_rest(load):
         'start': {'import inference_client': {'wall': [12.0, 14.0, 13.0]}},
     }
     readme = (BENCHMARKS / 'README.md').read_text(encoding='utf-8')
-    page = report.with_tables(readme, results)
+    page = report.between_marks(readme, report.tables(results))
     before, _, after = readme.partition('<!-- results -->')
     assert page.startswith(before)
     assert page.endswith(after[after.index('<!-- end of results -->') :])
     assert '| grpc | p50 | floor | 1.00 | 1.00 (0.50 to 1.00) |' in page
     assert '| import inference_client | 13 |' in page
-    assert report.with_tables(page, results) == page
+    assert report.between_marks(page, report.tables(results)) == page
+
+
+def test_the_published_pages_show_the_published_results(load):
+    report = load('report')
+    results = json.loads((BENCHMARKS / 'results.json').read_text(encoding='utf-8'))
+    for page, made in report.PAGES.items():
+        text = page.read_text(encoding='utf-8')
+        assert made(results) in text
+        assert report.between_marks(text, made(results)) == text
 
 
 @pytest.mark.parametrize('kind', ['Ours', 'Floor'])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._inputs import Image, Text
     from ._messages import Request, Response
     from ._policies import RetryPolicy, Timeouts
-    from ._spec import ModelSpec
+    from ._spec import Capabilities, ModelSpec
     from ._version import __version__
     from .aio import AsyncClient, AsyncModel
     from .client import Client
@@ -47,6 +47,7 @@ __all__ = [
     'AsyncTransport',
     'AuthenticationError',
     'Call',
+    'Capabilities',
     'Client',
     'ConfigurationError',
     'ConnectionFailedError',
@@ -86,6 +87,7 @@ _MODULES = {
     'AsyncModel': 'aio',
     'AsyncTransport': 'transports.base',
     'Call': 'tasks.base',
+    'Capabilities': '_spec',
     'Client': 'client',
     'Engine': 'engines.base',
     'Image': '_inputs',

@@ -25,6 +25,9 @@ def inference_client_transports() -> dict[str, str]:
         'ws': 'inference_client.transports.websocket:WebSocketTransport',
         'wss': 'inference_client.transports.websocket:WebSocketTransport',
         'local': 'inference_client.transports.local:LocalTransport',
+        'openai+http': 'inference_client.transports.rest.openai:OpenAITransport',
+        'openai+https': 'inference_client.transports.rest.openai:OpenAITransport',
+        'jinaai': 'inference_client.transports.rest.jinaai:JinaAITransport',
     }
 
 

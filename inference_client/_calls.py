@@ -22,7 +22,7 @@ from .errors import InferenceError, InputError, TaskFallbackWarning, TransportEr
 if TYPE_CHECKING:
     from ._journal import Journal
     from ._policies import RetryPolicy, Timeouts
-    from ._spec import ModelSpec
+    from ._spec import Capabilities, ModelSpec
     from .tasks.base import Call, Task
     from .transports.base import AsyncTransport, Transport
 
@@ -169,6 +169,10 @@ class Tasks(Generic[A]):
     def _limits(self, timeout: float | Timeouts | None) -> Timeouts:
         limits = timeouts_of(timeout, self._timeouts)
         return limits.within(limits.total)
+
+    def _completed(self, found: Capabilities) -> Capabilities:
+        """What the transport could tell, and what the model directory knows."""
+        return found if found.tasks is not None else replace(found, tasks=self.spec.tasks)
 
     def _supported(self, task: Task[Any], strict: bool) -> Task[Any]:
         """The task itself if the model can do it, else its fallback."""

@@ -48,6 +48,13 @@ def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
         return rgb_from_pil(opened)
 
 
+def media_type(data: bytes, source: str) -> str:
+    """The media type of an encoded image, such as `image/jpeg`; pixels are not decoded."""
+    with _open(data, source) as image:
+        kind = 'JPEG' if image.format == 'MPO' else image.format or ''
+    return Image.MIME.get(kind, f'image/{kind.lower()}')
+
+
 def rgb_from_pil(image: Image.Image, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Pixels of a PIL image as uint8 RGB of shape (height, width, 3); the image is left as it is."""
     _check_size(*image.size, 'the image', max_pixels)

@@ -15,6 +15,25 @@ SCHEMES: Mapping[str, str] = {'ws': 'websocket', 'wss': 'websocket', 'grpcs': 'g
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """What a model can do and take, as far as it is known: None is not known.
+
+    Attributes:
+        tasks: names of the tasks that it does.
+        modalities: what it embeds: `text`, `image`.
+        embedding_size: numbers in an embedding.
+        max_batch: texts or images that its server takes at once.
+        max_tokens: of the longest text that it takes.
+    """
+
+    tasks: frozenset[str] | None = None
+    modalities: frozenset[str] | None = None
+    embedding_size: int | None = None
+    max_batch: int | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model as a directory describes it, or as far as its URL tells.
 

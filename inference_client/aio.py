@@ -20,7 +20,7 @@ from .model import Model
 
 if TYPE_CHECKING:
     from ._policies import RetryPolicy, Timeouts
-    from ._spec import ModelSpec
+    from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
     from .transports.base import AsyncTransport
 
@@ -122,6 +122,10 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
                 except TransportError as error:
                     waiting.failed(error)
                 await asyncio.sleep(waiting.pause)
+
+    async def capabilities(self, timeout: float | Timeouts | None = None) -> Capabilities:
+        with self._explained('capabilities'):
+            return self._completed(await self._transport.capabilities(self._limits(timeout)))
 
     async def _asked(self, timeout: float | Timeouts | None) -> bool:
         with self._explained('is_ready'):

@@ -48,7 +48,8 @@ class Client(BaseClient['Model']):
 
         Args:
             name: a model's name, or the URL of its server: `grpc://`, `grpcs://`, `http://`, `https://`,
-                `ws://`, `wss://`, `local://` or a plugin's. Without one, the embedded model, in this process.
+                `ws://`, `wss://`, `local://`, one of docs/servers.md such as `openai+http://`, or a plugin's.
+                Without one, the embedded model, in this process.
             protocol: which of a named model's endpoints to use: `grpc`, `http` or `websocket` (`ws`).
 
         Raises:

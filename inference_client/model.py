@@ -16,7 +16,7 @@ from .errors import TransportError
 
 if TYPE_CHECKING:
     from ._policies import RetryPolicy, Timeouts
-    from ._spec import ModelSpec
+    from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
     from .transports.base import Transport
 
@@ -150,6 +150,19 @@ class Model(Tasks[DocumentArray]):
                 except TransportError as error:
                     waiting.failed(error)
                 time.sleep(waiting.pause)
+
+    def capabilities(self, timeout: float | Timeouts | None = None) -> Capabilities:
+        """What the model can do and take, as far as its server tells; what is None is not known.
+
+        Args:
+            timeout: seconds to wait for the server to say so.
+
+        Raises:
+            TransportError: the server cannot be asked.
+            AuthenticationError: the server refused the token.
+        """
+        with self._explained('capabilities'):
+            return self._completed(self._transport.capabilities(self._limits(timeout)))
 
     def _asked(self, timeout: float | Timeouts | None) -> bool:
         with self._explained('is_ready'):

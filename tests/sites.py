@@ -7,7 +7,7 @@ from isolated import write_distribution
 
 BUILT_IN = {
     'task': ['caption', 'encode', 'rank', 'vqa'],
-    'transport': ['grpc', 'grpcs', 'http', 'https', 'local', 'ws', 'wss'],
+    'transport': ['grpc', 'grpcs', 'http', 'https', 'jinaai', 'local', 'openai+http', 'openai+https', 'ws', 'wss'],
     'engine': ['echo', 'embedded'],
     'command': ['caption', 'demo', 'encode', 'models', 'plugins', 'rank', 'serve', 'version', 'vqa'],
 }

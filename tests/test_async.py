@@ -178,8 +178,8 @@ def test_pixels_are_compressed_off_the_loop(monkeypatch):
     from inference_client._wire import pixels
 
     threads = []
-    png = pixels._png
-    monkeypatch.setattr(pixels, '_png', lambda data: (threads.append(threading.get_ident()), png(data))[1])
+    png = pixels.png
+    monkeypatch.setattr(pixels, 'png', lambda data: (threads.append(threading.get_ident()), png(data))[1])
 
     async def main():
         with http_peer() as (url, _):

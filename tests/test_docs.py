@@ -8,6 +8,7 @@ import shutil
 import pytest
 from isolated import output_of
 from pages import ROOT, blocks, run_program, run_tests
+from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
 
 DOCS = ROOT / 'docs'
 ADDRESS = '127.0.0.1:5100[01]'
@@ -85,3 +86,37 @@ def test_the_readme_names_every_page():
 def test_resilience(server):
     program = '\n'.join(blocks(page('resilience'), 'python')).replace('127.0.0.1:51000', server['grpc'][7:])
     assert output_of(program) == '2'
+
+
+COSINES = "['clip_score', 'clip_score_cosine']"
+RELEVANCE = "['clip_score', 'relevance_score']"
+PICTURE = 'an image of 451 x 300 pixels <- '
+SERVERS = f"""
+(8,)
+{COSINES}
+{PICTURE}Describe this image in one short sentence.
+{PICTURE}Which colours are there?
+{PICTURE}Is it a cat?
+(8,)
+{COSINES}
+{RELEVANCE}
+(8,)
+(8,)
+(8,)
+{RELEVANCE}
+['encode', 'rank'] ['text'] None None None
+"""
+
+
+def test_servers(tmp_path, monkeypatch, photo):
+    """Each row of the table, against stand-ins."""
+    shutil.copy(photo, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    program = '\n'.join(blocks(page('servers'), 'python'))
+    with serving(OllamaServer()) as ollama, serving(VllmServer()) as vllm, serving(LlamaCppServer()) as llama:
+        for server, port in ((ollama, 11434), (vllm, 8000), (llama, 8080)):
+            assert f'//127.0.0.1:{port}/' in program
+            program = program.replace(f'http://127.0.0.1:{port}', server.url)
+        with serving(JinaAIServer(token='<your key>')) as jina:
+            program = re.sub(r"(jinaai://[a-z0-9-]+)'", rf"\1?base={jina.url}/v1'", program)
+            assert output_of(program) == SERVERS.strip()

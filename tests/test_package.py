@@ -36,7 +36,18 @@ HEAVY = {
 # From the bottom up. A module imports what is below it, and its neighbours of the same entry.
 LAYERS = [
     {'_addresses', '_version', 'errors'},
-    {'_config', '_documents', '_http', '_images', '_messages', '_policies', '_spec', '_threads', 'hookspecs'},
+    {
+        '_config',
+        '_documents',
+        '_http',
+        '_images',
+        '_messages',
+        '_policies',
+        '_scores',
+        '_spec',
+        '_threads',
+        'hookspecs',
+    },
     {'_echo', '_fetch', '_foreign', '_http_aio', '_installed', '_options', '_registered'},
     {'_builtins', '_exchange', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
     {'_checks', '_directory', '_drivers', '_packing', '_plugins', '_progress', '_source', 'inputs'},

@@ -39,7 +39,7 @@ def _pairs(sent: list[Document], answered: list[Document]) -> Iterable[tuple[Doc
 def _packed(document: Document) -> Document:
     changes: dict[str, Any] = {}
     if _is_rgb(document.tensor):
-        changes.update(tensor=None, blob=_png(document.tensor))
+        changes.update(tensor=None, blob=png(document.tensor))
     if document.matches:
         changes['matches'] = [_packed(match) for match in document.matches]
     return copy_with(document, **changes) if changes else document
@@ -49,7 +49,8 @@ def _is_rgb(tensor: Any) -> bool:
     return isinstance(tensor, np.ndarray) and tensor.dtype == np.uint8 and tensor.shape[2:] == (3,)
 
 
-def _png(pixels: np.ndarray[Any, Any]) -> bytes:
+def png(pixels: np.ndarray[Any, Any]) -> bytes:
+    """RGB pixels as an encoded image."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'PNG', compress_level=FAST)
     return file.getvalue()

@@ -60,11 +60,11 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
         message,
         transient=status in (408, 425, 429) or 500 <= status < 600,
         busy=status in (408, 425, 429, 502, 503, 504),
-        retry_after=_seconds(retry_after),
+        retry_after=seconds_of(retry_after),
     )
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def seconds_of(retry_after: str | None) -> float | None:
     """The seconds of a header `Retry-After` (RFC 9110, 10.2.3); None if it has none that can be read."""
     if retry_after is None:
         return None

@@ -24,7 +24,13 @@ CLIENT = (
     click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
 )
 MODEL = (
-    click.option('--model', default='local://embedded', show_default=True, metavar='NAME_OR_URL', help='Which model.'),
+    click.option(
+        '--model',
+        default='local://embedded',
+        show_default=True,
+        metavar='NAME_OR_URL',
+        help='Which model: a name, or a URL such as grpc://host:port, openai+http://host/v1?model=M or jinaai://M.',
+    ),
     click.option('--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."),
     *CLIENT,
     click.option('--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
 import numpy as np
 
 from .._images import decode_image
+from .._scores import LOGIT_SCALE, score_by_cosine
+from .._spec import Capabilities
 from ..errors import InputError, UnsupportedTaskError
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class Engine(ABC):
             InputError: a document cannot be used; the message says why.
         """
 
+    def capabilities(self) -> Capabilities:
+        """What it can do and take, as far as is known without a try; without more ado, its tasks."""
+        return Capabilities(tasks=frozenset(self.tasks))
+
 
 class MultimodalEngine(Engine):
     """Encode, rank, caption and answer, from four methods on plain batches.
@@ -51,8 +57,11 @@ class MultimodalEngine(Engine):
     `encode_image` make `encode` and `rank`.
     """
 
-    logit_scale: ClassVar[float] = 100.0
-    """Factor on cosines before the softmax of `rank`; 100 is CLIP's (Radford et al., 2021)."""
+    logit_scale: ClassVar[float] = LOGIT_SCALE
+    """Factor on cosines before the softmax of `rank`."""
+
+    embedding_size: int | None = None
+    """Numbers in an embedding, where that is known."""
 
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
         """Embed texts; returns float32 of shape (n, d)."""
@@ -69,6 +78,15 @@ class MultimodalEngine(Engine):
     def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
         """Answer one prompt ('Question: ... Answer:') about each image."""
         raise NotImplementedError('it answers no questions')
+
+    def capabilities(self) -> Capabilities:
+        own, base = type(self), MultimodalEngine
+        embeds = {
+            'text': own.encode_text is not base.encode_text,
+            'image': own.encode_image is not base.encode_image,
+        }
+        modalities = frozenset(name for name, written in embeds.items() if written)
+        return Capabilities(frozenset(self.tasks), modalities, self.embedding_size)
 
     def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
         runners: dict[str, Callable[[DocumentArray, Parameters], None]] = {
@@ -100,17 +118,9 @@ class MultimodalEngine(Engine):
             start = stop
 
     def _score(self, document: Document, cosines: NDArray[np.float32]) -> None:
-        matches = list(document.matches)
-        if not matches:
+        if not document.matches:
             raise InputError('nothing to rank: the document has no matches; put the candidates in .matches')
-        exponentials = np.exp(self.logit_scale * (cosines - cosines.max()))
-        probabilities = exponentials / exponentials.sum()
-        for match, cosine, probability in zip(matches, cosines, probabilities):
-            match.scores['clip_score'].value = float(probability)
-            match.scores['clip_score'].op_name = 'softmax'
-            match.scores['clip_score_cosine'].value = float(cosine)
-            match.scores['clip_score_cosine'].op_name = 'cosine'
-        document.matches = [matches[i] for i in np.argsort(-cosines, kind='stable')]
+        score_by_cosine(document, cosines, self.logit_scale)
 
     def _caption(self, documents: DocumentArray, parameters: Parameters) -> None:
         captions = self.caption_image([read_image(d) for d in documents], parameters)

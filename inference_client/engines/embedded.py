@@ -45,6 +45,7 @@ class EmbeddedEngine(MultimodalEngine):
     """
 
     tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
+    embedding_size = 384
 
     yes_cosine = 0.2
     """Cosine of image and claim from which the answer is 'yes'.

@@ -59,8 +59,7 @@ class FakeEngine(MultimodalEngine):
     """Encodes, ranks, captions and answers without a model: the same content always gives the same answer."""
 
     tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
-    size = 8
-    """Of an embedding, which is a unit vector."""
+    embedding_size = 8
 
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
         return self._embeddings([text.encode() for text in texts])
@@ -75,7 +74,9 @@ class FakeEngine(MultimodalEngine):
         return [f'an answer to {prompt}' for prompt in prompts]
 
     def _embeddings(self, contents: list[bytes]) -> NDArray[np.float32]:
-        rows = [np.frombuffer(hashlib.sha256(content).digest()[: self.size], np.uint8) for content in contents]
+        rows = [
+            np.frombuffer(hashlib.sha256(content).digest()[: self.embedding_size], np.uint8) for content in contents
+        ]
         signed = np.stack(rows).astype(np.float32) - 127.5  # never 0
         unit: NDArray[np.float32] = signed / np.linalg.norm(signed, axis=1, keepdims=True)
         return unit

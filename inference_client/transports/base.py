@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from ..errors import ConfigurationError
 
 THREADS = 64  # requests under way at once, where an asynchronous caller uses a transport that blocks
@@ -95,6 +96,15 @@ class Transport(ABC):
         """
         return True
 
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        """What the model can do and take, as far as the server tells; without more ado, nothing.
+
+        Raises:
+            TransportError: the server cannot be asked.
+            AuthenticationError: the server refused the token.
+        """
+        return Capabilities()
+
     def close(self) -> None:  # noqa: B027 - a transport without a connection has nothing to close
         """Close the connection; a later `send` opens it anew. Requests under way fail, but over HTTP they finish."""
 
@@ -119,6 +129,10 @@ class AsyncTransport(ABC):
         """As `Transport.is_ready`."""
         return True
 
+    async def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        """As `Transport.capabilities`."""
+        return Capabilities()
+
     async def close(self) -> None:  # noqa: B027 - as above
         """As `Transport.close`, for the connection of the running loop."""
 
@@ -137,6 +151,9 @@ class ThreadedTransport(AsyncTransport):
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         return await self._run(self._blocking.is_ready, timeouts)
+
+    async def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        return await self._run(self._blocking.capabilities, timeouts)
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None

@@ -25,9 +25,9 @@ class HttpTransport(Transport):
     request takes a free one, the last used first, or makes one.
     """
 
-    def __init__(self, url: str, options: TransportOptions) -> None:
+    def __init__(self, url: str, options: TransportOptions, site: Site | None = None) -> None:
         super().__init__(url, options)
-        self._site = Site(url, options)
+        self._site = site or Site(url, options)
         # Given with each request, for the environment overrides a session's own.
         self._trusted = trusted(options.ca_file) or True
         self._free: list[Session] = []

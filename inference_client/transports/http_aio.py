@@ -38,14 +38,14 @@ class _Answer(NamedTuple):
 class AsyncHttpTransport(AsyncTransport):
     """`http://` and `https://` on `aiohttp`; as many connections as there are requests under way."""
 
-    def __init__(self, url: str, options: TransportOptions) -> None:
+    def __init__(self, url: str, options: TransportOptions, site: Site | None = None) -> None:
         super().__init__(url, options)
-        self._site = Site(url, options)
-        self._tls = tls_for(url, options.ca_file)
+        self._site = site or Site(url, options)
+        self._tls = tls_for(self._site.base, options.ca_file)
         self._pools: PerLoop[_Pool] = PerLoop(partial(_open, self._site.base, self._site.headers, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        data, sent = await _off_the_loop(_weight(request), packed, request)
+        data, sent = await off_the_loop(weight(request), packed, request)
         known = self._site.path
         for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
             answer = await self._request('POST', path, data, timeouts)
@@ -55,7 +55,7 @@ class AsyncHttpTransport(AsyncTransport):
         if answer.status != 200:
             text = answer.content.decode(errors='replace')
             raise failure(answer.status, answer.headers, text, request.endpoint, len(data))
-        return await _off_the_loop(len(answer.content), unpacked, answer.content, request, sent)
+        return await off_the_loop(len(answer.content), unpacked, answer.content, request, sent)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         for path in READY_PATHS:
@@ -92,7 +92,7 @@ class AsyncHttpTransport(AsyncTransport):
             raise unreachable(printable(str(error) or type(error).__name__)) from error
 
 
-def _weight(request: Request) -> int:
+def weight(request: Request) -> int:
     """About how many bytes there are to encode, a pixel counting several times for its compression."""
     return sum(
         len(one._data.text or '') + len(one._data.blob or b'') + 8 * getattr(one._data.tensor, 'size', 0)
@@ -106,7 +106,7 @@ def _with_matches(documents: Iterable[Document]) -> Iterator[Document]:
         yield from one._data.matches or ()  # the property would create them
 
 
-async def _off_the_loop(size: int, function: Callable[..., R], *arguments: Any) -> R:
+async def off_the_loop(size: int, function: Callable[..., R], *arguments: Any) -> R:
     """Call a function, in a thread if it would hold the loop up for longer than a thread takes to start."""
     if size < LARGE:
         return function(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from ..engines.handler import handle
 from ..engines.loader import load_engine
 from .base import Transport, TransportOptions
@@ -21,6 +22,10 @@ class LocalTransport(Transport):
 
     def send(self, request: Request, timeouts: Timeouts) -> Response:
         return Response(request.id, handle(load_engine(self._name), request))
+
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        """Load the engine, and ask it."""
+        return load_engine(self._name).capabilities()
 
     def is_ready(self, timeouts: Timeouts) -> bool:
         """Load the engine, so that it is."""

@@ -1,0 +1,56 @@
+"""Answers that are no results, as errors."""
+
+from __future__ import annotations
+
+import re
+
+from ..._wire.status import http_failure
+from ...errors import (
+    InferenceError,
+    InputError,
+    ModelNotFoundError,
+    ProtocolError,
+    RequestTooLargeError,
+    UnsupportedTaskError,
+)
+from .http import HttpAnswer, HttpCall
+from .limits import Limits
+
+NOT_SUPPORTED = re.compile('not support|not a chat model', re.I)
+NO_SUCH_API = re.compile(r'does not support .*\bapi\b', re.I)
+"""How servers say that a model is of another kind."""
+
+
+def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> InferenceError:
+    """The error for an answer with a status other than 200.
+
+    Args:
+        server: what it is called.
+        limits: which learn from it.
+        call: what was asked.
+        answer: what came.
+    """
+    said, status = answer.said(), answer.status
+    if 300 <= status < 400:
+        return ProtocolError(f'the server redirects to {answer.headers.get("Location", "nowhere")}: give that address')
+    if status in (404, 405, 501):
+        return _missing(server, call, said)
+    if status in (400, 422):
+        if limits.too_many(said, call.inputs):
+            return RequestTooLargeError(f'the server takes no {call.inputs} inputs at once ({status}): {said}')
+        if NO_SUCH_API.search(said):
+            return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
+        return InputError(f'the server refused the request ({status}): {said or "it gave no reason"}')
+    if status == 413:
+        limits.too_large(len(call.data))
+    return http_failure(status, said, answer.headers.get('Retry-After'), len(call.data))
+
+
+def _missing(server: str, call: HttpCall, said: str) -> InferenceError:
+    """The error for a path, or a model, that the server does not have."""
+    if 'model' in said.lower() and not NOT_SUPPORTED.search(said):
+        return ModelNotFoundError(f'the server has no such model ({said}): check the name in the URL')
+    reason = f' ({said})' if said else ''
+    return UnsupportedTaskError(
+        f'the server has no {call.path}{reason}: it does not offer this, or this is not the address of {server}'
+    )

@@ -1,0 +1,111 @@
+"""`model.capabilities()` on every transport: what it tells, and that what is not known is None."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from directory import TOKEN, model_directory
+from doors import DOORS
+from rest_servers import JinaAIServer, LlamaCppServer, OpenAIServer, VllmServer, serving
+
+from inference_client import AuthenticationError, Capabilities, ConnectionFailedError, RetryPolicy
+from inference_client.engines.base import MultimodalEngine
+from inference_client.testing import EchoEngine, FakeEngine, FakeTransport, client_for
+
+ALL = frozenset({'encode', 'rank', 'caption', 'vqa'})
+BOTH = frozenset({'text', 'image'})
+TEXT = frozenset({'text'})
+
+
+@pytest.fixture(params=DOORS)
+def client(request):
+    with DOORS[request.param](trust_env=False, retry=RetryPolicy(attempts=1)) as client:
+        yield client
+
+
+def test_of_the_embedded_model(client):
+    pytest.importorskip('onnxruntime')
+    found = client.get_model().capabilities()
+    assert found == Capabilities(ALL, BOTH, 384)
+    assert client.get_model().encode(text='a')[0].embedding.shape == (found.embedding_size,)
+
+
+def test_of_engines():
+    class TextsOnly(MultimodalEngine):
+        tasks = frozenset({'encode'})
+
+        def encode_text(self, texts, parameters):
+            return FakeEngine().encode_text(texts, parameters)
+
+    assert FakeEngine().capabilities() == Capabilities(ALL, BOTH, 8)
+    assert TextsOnly().capabilities() == Capabilities(frozenset({'encode'}), TEXT)
+    assert EchoEngine().capabilities() == Capabilities(frozenset({'echo'}))
+
+
+@pytest.mark.parametrize('scheme', ['grpc', 'http', 'ws'])
+def test_of_a_server_that_does_not_tell(client, server, scheme):
+    assert client.get_model(server[scheme]).capabilities() == Capabilities()
+
+
+def test_of_a_model_whose_tasks_a_directory_knows(client, server):
+    models = {'clip': {'endpoints': {'grpc': server['grpc']}, 'tasks': ['encode', 'rank']}}
+    with model_directory(models, token=None) as directory, type(client)(TOKEN, api_endpoint=directory.url) as own:
+        assert own.get_model('clip').capabilities() == Capabilities(frozenset({'encode', 'rank'}))
+
+
+def test_of_a_transport_without_its_own():
+    model = client_for(FakeTransport(), tasks=['encode']).get_model('m')
+    assert model.capabilities() == Capabilities(frozenset({'encode'}))
+
+
+def test_of_openai_style_servers(client):
+    for kind, modalities, tokens in ((OpenAIServer, TEXT, None), (VllmServer, BOTH, 77), (LlamaCppServer, BOTH, None)):
+        with serving(kind()) as server:
+            model = client.get_model(f'openai+{server.url}/v1')
+            assert model.capabilities() == Capabilities(modalities=modalities, max_tokens=tokens)
+            model.encode(text='a')
+            assert model.capabilities().embedding_size == 8
+
+
+def test_of_a_model_without_vision(client):
+    with serving(LlamaCppServer(vision=False)) as server:
+        assert client.get_model(f'openai+{server.url}/v1').capabilities().modalities == TEXT
+
+
+def test_a_limit_that_was_learned_is_told(client):
+    with serving(OpenAIServer(most=3)) as server:
+        model = client.get_model(f'openai+{server.url}/v1')
+        model.encode(text=['a'] * 8)
+        assert model.capabilities().max_batch == 3
+
+
+@pytest.mark.parametrize(
+    ('name', 'tasks', 'modalities'),
+    [
+        ('jina-clip-v2', {'encode', 'rank'}, BOTH),
+        ('jina-embeddings-v3', {'encode', 'rank'}, TEXT),
+        ('jina-reranker-m0', {'rank'}, BOTH),
+    ],
+)
+def test_of_jina_ai(client, name, tasks, modalities):
+    with serving(JinaAIServer()) as server:
+        model = client.get_model(f'jinaai://{name}?base={server.url}/v1')
+        assert model.capabilities() == Capabilities(frozenset(tasks), modalities)
+        assert server.asked == []
+
+
+def test_a_server_that_cannot_be_asked(client):
+    with pytest.raises(ConnectionFailedError) as caught:
+        client.get_model('openai+http://127.0.0.1:9/v1?model=m').capabilities(timeout=5)
+    assert caught.value.task == 'capabilities'
+
+
+def test_a_server_that_refuses_the_token(client):
+    with serving(OpenAIServer(token='right')) as server, pytest.raises(AuthenticationError):
+        client.get_model(f'openai+{server.url}/v1?model=m').capabilities()
+
+
+def test_they_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Capabilities().tasks = frozenset()

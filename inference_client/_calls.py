@@ -5,25 +5,25 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Iterator, Sequence, TypeVar, Union
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Iterable, Iterator, Sequence, TypeVar, Union
 
 from docarray import Document, DocumentArray
 
+from ._batches import Plan
 from ._checks import check_parameters
-from ._exchange import Exchange, Plan
+from ._fetch import trusting_environment
 from ._options import Options, split
 from ._plugins import plugins
 from ._policies import timeouts_of
-from ._progress import Observer, total_of
+from ._progress import total_of
+from ._run import Run
 from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError, not_picklable
 
 if TYPE_CHECKING:
-    from ._journal import Journal
     from ._policies import RetryPolicy, Timeouts
     from ._spec import Capabilities, ModelSpec
-    from .tasks.base import Call, Task
+    from .tasks.base import Task
     from .transports.base import AsyncTransport, Transport
 
 Docs = Union[Document, Iterable[Document]]
@@ -148,10 +148,12 @@ class Tasks(Generic[A]):
         if inputs is None and not options.ordered:
             raise InputError('ordered=False goes with stream: a task gives its answers in input order')
         asked: Task[Any] = _task(task)
-        call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
+        with trusting_environment(self._options.trust_env):
+            call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
         run.awaits = self._awaits
+        run.trust_env = self._options.trust_env
         run.total = total_of(rest if inputs is None else {'inputs': inputs})
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
         return run
@@ -211,76 +213,6 @@ class Tasks(Generic[A]):
                 error.completed = DocumentArray(done)
             error.redact(self._options.token)
             raise
-
-
-class Run:
-    """One call, from where its inputs are checked; a context manager, which opens and closes what it needs.
-
-    Attributes:
-        task: what runs, which may be a fallback.
-        call: its documents and parameters.
-        exchange: once entered.
-        observer: once entered.
-        skips: whether bad items are skipped.
-        total: items in all, if that is known.
-        awaits: whether callbacks may be coroutine functions.
-        prepare_more: makes documents of further inputs of a stream.
-    """
-
-    exchange: Exchange
-    observer: Observer
-    total: int | None = None
-    awaits = False
-    prepare_more: Callable[[Iterable[Any]], Iterable[Document]]
-
-    def __init__(self, task: Task[Any], call: Call, options: Options, model: str, plan: Plan) -> None:
-        self.task = task
-        self.call = call
-        self.skips = plan.return_errors
-        self._options = options
-        self._model = model
-        self._plan = plan
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Run:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def result(self, done: list[Document]) -> Any:
-        """What the caller gets."""
-        if not self.exchange.fed:
-            raise InputError(f'nothing to {self.task.name}: the input is empty; give at least one item')
-        return self.task.collect(done)
-
-    def _open(self) -> None:
-        journal = self._journal()
-        self.exchange = Exchange(
-            replace(
-                self._plan,
-                endpoint=self.task.endpoint,
-                parameters=self.call.parameters,
-                accept=self.task.accept,
-                recall=journal.recall if journal else None,
-                record=journal.record if journal else None,
-            )
-        )
-        self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total, self.awaits))
-
-    def _journal(self) -> Journal | None:
-        if self._options.journal is None:
-            return None
-        from ._journal import Journal
-
-        journal = Journal(self._options.journal, self._model, self.task.name, self.call.parameters)
-        self._stack.callback(journal.close)
-        return journal
 
 
 def _task(task: str | type[Task[Any]]) -> Task[Any]:

@@ -1,20 +1,18 @@
-"""The drivers: the only places where an exchange meets a transport, one for each kind of caller.
+"""The driver: where an exchange meets a transport. `_drivers_aio.py` has the one for event loops.
 
     source ──documents──▶ exchange ──requests──▶ transport
     caller ◀──documents──          ◀──responses──
 
-Both take turns: give what is answered, else send what may be sent, else wait.
+It takes turns: give what is answered, else send what may be sent, else wait.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any, Callable, Generator
 
 from ._threads import Threads
 from .errors import InferenceError, ProtocolError, no_answer
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     from ._exchange import Exchange, Finished
     from ._messages import Request, Response
     from ._policies import Timeouts
-    from ._source import AsyncSource, Source
-    from .transports.base import AsyncTransport, Transport
+    from ._source import Source
+    from .transports.base import Transport
 
 Observe = Callable[['Finished'], Any]
 Explain = Callable[[Exception], InferenceError]
@@ -144,7 +142,7 @@ class _Flights:
         if future is not None:
             flight = _Flight(request, timeouts.read, now + timeouts.read, self._transport.read)
         elif alone:
-            return _answer_to(request, self._transport.send(request, timeouts))
+            return answer_to(request, self._transport.send(request, timeouts))
         else:
             if self._pool is None:
                 self._pool = Threads(self._exchange.window)
@@ -159,7 +157,7 @@ class _Flights:
         if flight is None:  # it came too late
             return
         try:
-            response = _answer_to(flight.request, flight.read(future.result()))
+            response = answer_to(flight.request, flight.read(future.result()))
         except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
             self._exchange.fail(flight.request.id, self._explain(error), time.monotonic())
         else:
@@ -173,7 +171,8 @@ class _Flights:
             self._exchange.fail(flight.request.id, no_answer(flight.seconds), now)
 
 
-def _answer_to(request: Request, response: Response) -> Response:
+def answer_to(request: Request, response: Response) -> Response:
+    """The response, which must be to that request."""
     if response.id != request.id:
         raise ProtocolError('the answer to another request came: the server or the transport mixes them up')
     return response
@@ -181,91 +180,3 @@ def _answer_to(request: Request, response: Response) -> Response:
 
 def _as_it_is(response: Response) -> Response:
     return response
-
-
-async def drive_async(
-    exchange: Exchange, source: AsyncSource, transport: AsyncTransport, explain: Explain, observe: Observe
-) -> AsyncIterator[list[Document]]:
-    """As `drive`, in an event loop: each request is a task, but for one that is alone."""
-    flights = _Tasks(exchange, source, transport, explain)
-    try:
-        while True:
-            over = exchange.over  # before the caller has its turn, in which the last answers may come
-            ready = exchange.take()
-            if ready:
-                yield ready
-            if not over:
-                await flights.turn()
-            for finished in exchange.take_finished():
-                observed = observe(finished)
-                if inspect.isawaitable(observed):
-                    await observed
-            if over:
-                break
-    finally:
-        await flights.close()
-    if exchange.failure is not None:
-        yield exchange.take_rest()
-        raise exchange.failure
-
-
-class _Tasks:
-    """The tasks of one exchange: requests under way, and the input that is being pulled."""
-
-    def __init__(self, exchange: Exchange, source: AsyncSource, transport: AsyncTransport, explain: Explain) -> None:
-        self._exchange = exchange
-        self._source = source
-        self._transport = transport
-        self._explain = explain
-        self._running: set[asyncio.Task[None]] = set()
-        self._feeding: asyncio.Task[None] | None = None
-
-    async def turn(self) -> None:
-        """Pull what is wanted, send what may be sent, and wait for one of these to end."""
-        exchange = self._exchange
-        if exchange.wanted and self._feeding is None:
-            if self._source.quick:
-                await self._source.feed_async(exchange)
-            else:
-                self._feeding = asyncio.ensure_future(self._source.feed_async(exchange))
-        alone = not self._running and self._source.ended and exchange.fed <= exchange.batch_size
-        while True:
-            now = time.monotonic()
-            request = exchange.next_request(now)
-            if request is None:
-                break
-            sending = self._send(request, exchange.timeouts(request, now))
-            if alone:
-                await sending
-            else:
-                self._running.add(asyncio.ensure_future(sending))
-        if not (exchange.wanted and self._source.quick):
-            await self._wait()
-
-    async def close(self) -> None:
-        """Cancel what is still under way."""
-        tasks = [*self._running, *([self._feeding] if self._feeding else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _wait(self) -> None:
-        due = self._exchange.wait(time.monotonic())
-        tasks = {*self._running, *([self._feeding] if self._feeding else [])}
-        if tasks:
-            done, _ = await asyncio.wait(tasks, timeout=due, return_when=asyncio.FIRST_COMPLETED)
-            self._running -= done
-            if self._feeding in done:
-                self._feeding = None
-            for task in done:
-                task.result()  # raises what is no failure of a request
-        elif due is not None:
-            await asyncio.sleep(due)
-
-    async def _send(self, request: Request, timeouts: Timeouts) -> None:
-        try:
-            response = _answer_to(request, await self._transport.send(request, timeouts))
-        except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
-            self._exchange.fail(request.id, self._explain(error), time.monotonic())
-        else:
-            self._exchange.receive(response, time.monotonic())

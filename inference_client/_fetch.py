@@ -6,6 +6,8 @@ import re
 import stat
 import urllib.request
 import zlib
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Iterable, Iterator
 from urllib.parse import urlsplit
@@ -22,11 +24,22 @@ CHUNK = 1 << 16  # bytes
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds; the second is for each read
 TOTAL_TIMEOUT = 60.0  # seconds, for an image with all its redirects
 
+_trusting: ContextVar[bool] = ContextVar('trusting', default=True)  # for tasks, which fetch, know no client
 
 # Those of image/* types. A list of our own, for what `mimetypes` knows differs from machine to machine.
 _IMAGE_NAME = re.compile(
     r'[^/]\.(apng|avif|bmp|gif|hei[cf]|ico|jfif|jp2|jpe|jpe?g|p[bgnp]m|png|svg|tiff?|webp)\Z', re.ASCII | re.I
 )
+
+
+@contextmanager
+def trusting_environment(trusted: bool) -> Iterator[None]:
+    """Whether what is fetched in the `with` block may go through the proxies that the environment names."""
+    before = _trusting.set(trusted)
+    try:
+        yield
+    finally:
+        _trusting.reset(before)
 
 
 def looks_like_image(text: str) -> bool:
@@ -140,7 +153,7 @@ def _download(source: str, name: str, allow_private: bool) -> bytes:
 
 class _ImageSession(Session):
     def __init__(self, allow_private: bool) -> None:
-        super().__init__(allow_private=allow_private)
+        super().__init__(_trusting.get(), allow_private)
         self.headers['Accept-Encoding'] = 'identity'
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:

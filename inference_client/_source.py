@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterable, Callable, Iterable
 from docarray import Document
 
 from ._documents import copy_tree
-from ._fetch import looks_like_image
+from ._fetch import looks_like_image, trusting_environment
 from ._inputs import Image, Text
 from .errors import InputError
 
@@ -37,11 +37,13 @@ class Source:
         documents: pulled lazily; what it raises ends the exchange in its turn.
         skips: whether an item that cannot be used is refused alone, and the ones after it are pulled. That
             takes an iterator that goes on after it raised, as `map` does and a generator does not.
+        trust_env: whether images are fetched through proxies of the environment.
     """
 
-    def __init__(self, documents: Iterable[Document], skips: bool = False) -> None:
+    def __init__(self, documents: Iterable[Document], skips: bool = False, trust_env: bool = True) -> None:
         self._documents = iter(documents)
         self._skips = skips and not inspect.isgenerator(self._documents)
+        self._trust_env = trust_env
         self.ended = False
 
     def feed(self, exchange: Exchange) -> None:
@@ -51,7 +53,8 @@ class Source:
     def _pull(self, count: int) -> _Pulled:
         documents: list[Document] = []
         try:
-            documents.extend(islice(self._documents, count))
+            with trusting_environment(self._trust_env):
+                documents.extend(islice(self._documents, count))
         except Exception as error:  # noqa: BLE001 - the exchange raises it in its turn
             return _Pulled(documents, error=error)
         return _Pulled(documents, ended=len(documents) < count)
@@ -73,8 +76,10 @@ class AsyncSource(Source):
         quick: whether pulling neither waits nor reads files; else it is done in a thread, in turn.
     """
 
-    def __init__(self, documents: Iterable[Document], skips: bool = False, quick: bool = False) -> None:
-        super().__init__(documents, skips)
+    def __init__(
+        self, documents: Iterable[Document], skips: bool = False, trust_env: bool = True, quick: bool = False
+    ) -> None:
+        super().__init__(documents, skips, trust_env)
         self.quick = quick
 
     async def feed_async(self, exchange: Exchange) -> None:
@@ -90,12 +95,17 @@ class AsyncIterableSource(AsyncSource):
         items: pulled lazily.
         convert: makes documents of a list of items, in a thread.
         skips: as for `Source`.
+        trust_env: as for `Source`.
     """
 
     def __init__(
-        self, items: AsyncIterable[Any], convert: Callable[[list[Any]], Iterable[Document]], skips: bool = False
+        self,
+        items: AsyncIterable[Any],
+        convert: Callable[[list[Any]], Iterable[Document]],
+        skips: bool = False,
+        trust_env: bool = True,
     ) -> None:
-        super().__init__((), skips)
+        super().__init__((), skips, trust_env)
         self._may_skip = skips
         self._items = items.__aiter__()
         self._convert = convert
@@ -121,7 +131,8 @@ class AsyncIterableSource(AsyncSource):
             self._end.ended = True
         except Exception as error:  # noqa: BLE001 - the exchange raises it in its turn
             self._end.error = error
-        self._documents = iter(self._convert(items))
+        with trusting_environment(self._trust_env):
+            self._documents = iter(self._convert(items))
         self._skips = self._may_skip and not inspect.isgenerator(self._documents)
 
 

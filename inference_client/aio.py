@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, AsyncIterable, AsyncIterator, Awaitable, 
 from docarray import Document, DocumentArray
 
 from ._base_client import BaseClient
-from ._calls import Run, Tasks
+from ._calls import Tasks
 from ._directory import find_model_async
-from ._drivers import drive_async
+from ._drivers_aio import drive_async
 from ._login import login_in_browser
 from ._policies import RETRY, TIMEOUTS, Backoff
 from ._source import AsyncIterableSource, AsyncSource
@@ -20,6 +20,7 @@ from .model import Model
 
 if TYPE_CHECKING:
     from ._policies import RetryPolicy, Timeouts
+    from ._run import Run
     from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
     from .transports.base import AsyncTransport
@@ -84,7 +85,7 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
     async def run(self, task: Any, /, **arguments: Any) -> Any:
         done: list[Document] = []
         with self._explained(task, done), self._begin(task, arguments) as run:
-            answers = self._driven(run, AsyncSource(run.call.documents, run.skips, run.call.in_memory))
+            answers = self._driven(run, AsyncSource(run.call.documents, run.skips, run.trust_env, run.call.in_memory))
             try:
                 async for ready in answers:
                     done += ready
@@ -98,11 +99,11 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
         with self._explained(task):
             if not isinstance(inputs, AsyncIterable):
                 run = self._begin(task, arguments, inputs)
-                source = AsyncSource(run.call.documents, run.skips, run.call.in_memory)
+                source = AsyncSource(run.call.documents, run.skips, run.trust_env, run.call.in_memory)
             else:
                 run = self._begin(task, arguments, ())
                 run.total = None
-                source = AsyncIterableSource(inputs, run.prepare_more, run.skips)
+                source = AsyncIterableSource(inputs, run.prepare_more, run.skips, run.trust_env)
             return self._streamed(task, run, source)
 
     async def is_ready(self, timeout: float | Timeouts | None = None) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generator, Iterable, Iterator, TypeVar, o
 
 from docarray import Document, DocumentArray
 
-from ._calls import Run, Tasks
+from ._calls import Tasks
 from ._drivers import drive
 from ._policies import RETRY, TIMEOUTS, Backoff
 from ._source import Source
@@ -16,6 +16,7 @@ from .errors import TransportError
 
 if TYPE_CHECKING:
     from ._policies import RetryPolicy, Timeouts
+    from ._run import Run
     from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
     from .transports.base import Transport
@@ -169,7 +170,7 @@ class Model(Tasks[DocumentArray]):
             return self._transport.is_ready(self._limits(timeout))
 
     def _driven(self, run: Run) -> Generator[list[Document], None, None]:
-        source = Source(run.call.documents, run.skips)
+        source = Source(run.call.documents, run.skips, run.trust_env)
         return drive(run.exchange, source, self._transport, self._explain, run.observer)
 
     def _streamed(self, task: str | type[Task[Any]], run: Run) -> Iterator[Document]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import socket
 import socketserver
 import ssl
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import encoded, noise
 
-from inference_client import _addresses, _fetch
+from inference_client import Call, Client, Task, _addresses, _fetch
 from inference_client._addresses import is_public
 from inference_client._fetch import MAX_BYTES, load, shorten
 from inference_client._inputs import Image, any_document, from_document, image_document
@@ -497,6 +498,42 @@ def test_a_proxy_is_not_asked_for_private_addresses(proxy, names):
             image_document(f'http://{host}/cat.png')
     assert proxy == []
     assert private('http://10.0.0.1/cat.png').blob == PNG
+
+
+class Images(Task):
+    """Sends images to the engine that tells what arrived; `at_once` loads them where others are lazy."""
+
+    name = 'echo'
+
+    def prepare(self, *, docs, at_once=False):
+        made = map(image_document, docs)
+        return Call(list(made) if at_once else made, {'seen': True})
+
+
+async def one_by_one(values):
+    for value in values:
+        yield value
+
+
+def test_a_client_that_does_not_trust_the_environment_fetches_past_its_proxies(address, door, monkeypatch):
+    images = [Image(f'http://{address}/{name}', allow_private=True) for name in ('cat.png', 'moved.png')]
+    ways = [
+        lambda model: model.run(Images, docs=images),
+        lambda model: model.run(Images, docs=images, at_once=True),
+        lambda model: list(model.stream(Images, images, batch_size=1)),
+    ]
+    if door is not Client:
+        ways.append(lambda model: list(model.stream(Images, one_by_one(images))))
+        ways.append(lambda model: list(model.stream(Images, one_by_one(images), at_once=True)))
+    monkeypatch.delenv('NO_PROXY')
+    monkeypatch.delenv('no_proxy', raising=False)
+    with closed_port() as port, door(trust_env=False) as wary, door() as trusting:
+        monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{port}')
+        for ask in ways:
+            answers = ask(wary.get_model('local://echo'))
+            assert [one.tags['seen']['blob'] for one in answers] == [hashlib.sha256(PNG).hexdigest()] * 2
+            with pytest.raises(InputError, match=r'cannot be fetched \(ProxyError\)'):
+                ask(trusting.get_model('local://echo'))
 
 
 @pytest.fixture

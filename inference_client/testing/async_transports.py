@@ -15,7 +15,8 @@ from .._policies import RetryPolicy, Timeouts
 from .._spec import ModelSpec
 from ..aio import AsyncModel
 from ..transports.base import AsyncTransport, TransportOptions
-from .transports import TOKEN, Connect, TransportConformance, task_at, texts_of
+from ._transport_kit import TOKEN, Connect, task_at, texts_of
+from .transports import TransportConformance
 
 
 class AsyncTransportConformance(TransportConformance):

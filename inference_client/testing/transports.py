@@ -1,4 +1,4 @@
-"""What transports must keep to, as a class of tests to subclass; that is one list of promises, so it is long."""
+"""What transports must keep to, as a class of tests to subclass."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
 
-from .._messages import Request, Response
-from .._plugins import plugins
-from .._policies import RetryPolicy, Timeouts
-from .._spec import ModelSpec
+from .._messages import Request
+from .._policies import Timeouts
 from ..errors import InferenceError, InputError, RequestTimeoutError, ServerError, TransportError
-from ..inputs import documents as documents_of
-from ..model import Model
-from ..tasks.base import Call, Task
-from ..transports.base import Transport, TransportOptions
+from ._transport_kit import TOKEN, Connect, TransportKit, texts_of
 from .models import seen
 
-TOKEN = 'a-token-of-the-conformance-tests'
 ORDINARY = ['hello', 'caf\u00e9', 'cafe\u0301', '\U0001f600 \u4f60\u597d \u05e9', ' two\nlines\t', 'x' * 100_000]
 ODD = ['a\0b', '\ud800']
 PARAMETERS = {
@@ -38,10 +32,8 @@ PARAMETERS = {
     'dict': {'a': [False]},
 }
 
-Connect = Callable[[str], Any]
 
-
-class TransportConformance:
+class TransportConformance(TransportKit):
     """Subclass it as `TestMine`, and say where an echo server is.
 
     The server answers as `EchoEngine` does: `inference-client serve --model echo` is one for `grpc`, `http` and
@@ -53,34 +45,6 @@ class TransportConformance:
         unreachable_url: URL of this transport at which nobody listens.
         slow: parameters with which the server takes over a second; None where a request is not interrupted.
     """
-
-    transport_class: type[Transport] | None = None
-    endpoint = '/echo'
-    unreachable_url: str | None = None
-    slow: Mapping[str, Any] | None = {'seconds': 1.5}
-
-    @pytest.fixture
-    def url(self) -> str:
-        """URL of an echo server; write this fixture."""
-        raise NotImplementedError(f'{type(self).__name__} needs a fixture url: the URL of an echo server')
-
-    @pytest.fixture
-    def connect(self) -> Iterator[Connect]:
-        """Makes transports, which are closed at the end."""
-        made: list[Transport] = []
-
-        def make(url: str) -> Transport:
-            made.append(self._class(url)(url, TransportOptions(token=TOKEN)))
-            return made[-1]
-
-        yield make
-        for one in made:
-            one.close()
-
-    @pytest.fixture
-    def transport(self, connect: Connect, url: str) -> Any:
-        """A transport to the echo server."""
-        return connect(url)
 
     def test_the_answer_has_the_id_of_its_request(self, transport: Any) -> None:
         """`Response.id` is `Request.id`, whether it was made up or given."""
@@ -231,52 +195,3 @@ class TransportConformance:
         texts = [f'text {number}' for number in range(50)]
         answered = self._ask_model(transport, texts, batch_size=3, prefetch=8)
         assert [document.text for document in answered] == texts
-
-    def _ask_model(self, transport: Any, texts: list[str], **options: Any) -> Any:
-        model = Model(ModelSpec.of_url(transport.url), transport, retry=RetryPolicy(attempts=1))
-        return model.run(task_at(self.endpoint), docs=texts_of(*texts), **options)
-
-    def _class(self, url: str) -> type[Transport]:
-        if self.transport_class is not None:
-            return self.transport_class
-        found: type[Transport] = plugins().get('transport', url.partition('://')[0].lower())
-        return found
-
-    def _request(self, text: str, /, **parameters: Any) -> Request:
-        return Request(self.endpoint, texts_of(text), parameters)
-
-    def _looked_at(self, transport: Any, document: Document) -> Document:
-        request = Request(self.endpoint, DocumentArray([document]), {'seen': True})
-        (answer,) = self._send(transport, request).documents
-        return answer
-
-    def _send(self, transport: Any, request: Request) -> Response:
-        response: Response = transport.send(request, Timeouts().within(30))
-        return response
-
-    def _slow(self) -> Mapping[str, Any]:
-        if self.slow is None:
-            pytest.skip('slow is None: its requests are not interrupted')
-        return self.slow
-
-    def _unreachable(self) -> str:
-        if self.unreachable_url is None:
-            pytest.skip('unreachable_url is None: there is always somebody')
-        return self.unreachable_url
-
-
-def texts_of(*texts: str) -> DocumentArray:
-    """Documents with texts."""
-    return DocumentArray([Document(text=text) for text in texts])
-
-
-def task_at(endpoint: str) -> type[Task[DocumentArray]]:
-    """A task that gives what comes back from an endpoint."""
-
-    class EchoTask(Task[DocumentArray]):
-        name = endpoint.lstrip('/')
-
-        def prepare(self, *, docs: Any = None, **parameters: Any) -> Call:
-            return Call(documents_of(docs), parameters)
-
-    return EchoTask

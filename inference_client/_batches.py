@@ -1,0 +1,192 @@
+"""The batches of an exchange, and the plan that it follows: which may go out now, what becomes of one that failed."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Callable, Mapping, Sequence
+
+from docarray import Document, DocumentArray
+
+from ._echo import outgoing
+from ._messages import Request
+from ._policies import RETRY, TIMEOUTS, BystanderError, RetryPolicy, Timeouts
+from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError, UnsupportedTaskError
+
+logger = logging.getLogger('inference_client.retry')
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an exchange goes about its work.
+
+    Attributes:
+        endpoint: where the requests go, such as `/encode`.
+        parameters: sent with each request.
+        batch_size: documents in a request.
+        window: batches that may be out, or wait for an earlier one, at the same time.
+        ordered: whether answers are taken in input order.
+        return_errors: whether an item that fails comes back with `tags['error']`, and ends nothing.
+        retry: how often a request is sent.
+        timeouts: how long it may take.
+        accept: checks an answered document and gives what the caller gets for it.
+        recall: gives the answer to a document if an earlier call has it.
+        record: keeps answers, each with the document that was sent; None is for one that failed.
+    """
+
+    endpoint: str = '/'
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32
+    window: int = 4
+    ordered: bool = True
+    return_errors: bool = False
+    retry: RetryPolicy = RETRY
+    timeouts: Timeouts = TIMEOUTS
+    accept: Callable[[Document], Document] = lambda document: document
+    recall: Callable[[Document], Document | None] | None = None
+    record: Callable[[Sequence[tuple[Document, Document | None]]], None] | None = None
+
+
+@dataclass
+class Batch:
+    """Documents of one request, with their places in the input, until they are answered or given up."""
+
+    items: list[tuple[int, Document]]
+    attempts: list[str] = field(default_factory=list)
+    deadline: float | None = None  # for all its attempts
+    shared: bool = False  # whether another was under way at the same time as its last attempt
+    alone: bool = False  # to be sent with no other under way, to see what it comes to by itself
+
+    @property
+    def documents(self) -> list[Document]:
+        """Without their places."""
+        return [document for _, document in self.items]
+
+
+class Batches:
+    """Those that are out, and those that are due to be sent. All times are of one monotonic clock, in seconds.
+
+    Attributes:
+        out: under way, by request id.
+        able: whether the model is known to do the task.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.out: dict[str, Batch] = {}
+        self.able = False
+        self._plan = plan
+        self._due: list[tuple[float, int, Batch]] = []  # a heap
+        self._tie = count()
+        self._stopped = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is out or due."""
+        return not self.out and not self._due
+
+    def add(self, items: list[tuple[int, Document]]) -> None:
+        """Let documents go out as one batch."""
+        self._put_off(0.0, Batch(items))
+
+    def stop(self) -> None:
+        """Send nothing any more; what is out may still come back."""
+        self._stopped = True
+        self._due.clear()
+
+    def next_request(self, now: float) -> Request | None:
+        """The next request to send, if there is one now."""
+        if not self._due or self._due[0][0] > now or self._is_blocked():
+            return None
+        batch = heapq.heappop(self._due)[2]
+        if batch.deadline is None:
+            batch.deadline = now + self._plan.timeouts.total
+        for one in (batch, *self.out.values()):
+            one.shared = bool(self.out)
+        documents = DocumentArray([outgoing(document) for _, document in batch.items])
+        request = Request(self._plan.endpoint, documents, self._plan.parameters)
+        self.out[request.id] = batch
+        return request
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until something may be sent again; None if nothing is due, or an answer must come before."""
+        if not self._due or self._is_blocked():
+            return None
+        return max(0.0, self._due[0][0] - now)
+
+    def timeouts(self, request: Request, now: float) -> Timeouts:
+        """How long an attempt may take that starts now."""
+        deadline = self.out[request.id].deadline
+        return self._plan.timeouts.within(self._plan.timeouts.total if deadline is None else deadline - now)
+
+    def fail(self, request_id: str, error: InferenceError, now: float) -> Batch | None:
+        """Take one back that failed; gives it if it is not sent again: as it is, in halves, or alone."""
+        batch = self.out.pop(request_id)
+        if isinstance(error, BystanderError) and now < (batch.deadline or 0) and not self._stopped:
+            self._put_off(now, batch)
+            return None
+        batch.attempts.append(f'{type(error).__name__}: {error.message}')
+        if self._stopped:
+            return batch
+        if self._is_sent_again(batch, error, now) or self._is_split(batch, error, now):
+            return None
+        if batch.shared and self._is_doubtful(error):
+            batch.alone = True
+            self._put_off(now, batch)
+            return None
+        return batch
+
+    def is_of_the_items(self, error: InferenceError) -> bool:
+        """Whether an error for good is one of certain documents, and the others may do better."""
+        if isinstance(error, ProtocolError) and not self.able:  # it may be no Jina server at all
+            return False
+        return _is_of_some(error)
+
+    def _is_sent_again(self, batch: Batch, error: InferenceError, now: float) -> bool:
+        failed = len(batch.attempts)
+        wait = self._plan.retry.wait(error, failed, random.random())
+        if wait is None or batch.deadline is None or now + wait >= batch.deadline:
+            return False
+        logger.warning(
+            'attempt %d of %d at %s failed, the next comes in %.2f s: %s',
+            failed, self._plan.retry.attempts, self._plan.endpoint, wait, batch.attempts[-1],
+        )  # fmt: skip
+        self._put_off(now + wait, batch)
+        return True
+
+    def _is_split(self, batch: Batch, error: InferenceError, now: float) -> bool:
+        middle = len(batch.items) // 2
+        searched = self._plan.return_errors and _is_of_some(error)
+        if not middle or not (searched or isinstance(error, RequestTooLargeError)):
+            return False
+        self._put_off(now, Batch(batch.items[:middle]))
+        self._put_off(now, Batch(batch.items[middle:]))
+        return True
+
+    def _is_doubtful(self, error: InferenceError) -> bool:
+        """Whether answers to others may show that an error is not what it seems.
+
+        One message that is too large may end the connection, and with it all requests on it. A model that
+        answers others can do the task, and speaks the protocol.
+        """
+        if self._plan.return_errors and isinstance(error, (ProtocolError, UnsupportedTaskError)):
+            return not self.able
+        return isinstance(error, RequestTooLargeError)
+
+    def _is_blocked(self) -> bool:
+        """Whether the next batch must wait for an answer to another."""
+        if len(self.out) >= self._plan.window:
+            return True
+        return bool(self.out) and (self._due[0][2].alone or any(one.alone for one in self.out.values()))
+
+    def _put_off(self, until: float, batch: Batch) -> None:
+        if not self._stopped:
+            heapq.heappush(self._due, (until, next(self._tie), batch))
+
+
+def _is_of_some(error: InferenceError) -> bool:
+    if isinstance(error, ServerError):
+        return not error.busy
+    return isinstance(error, (InputError, ProtocolError))

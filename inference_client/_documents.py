@@ -20,6 +20,12 @@ DEEPEST = (
 ANSWERS = {'embedding': None, 'scores': None, 'evaluations': None}
 
 
+class Loaded(bytes):
+    """Content that was read from the URI which the caller gave: an answer has the URI alone, as the input had."""
+
+    __slots__ = ()
+
+
 _ids: list[str] = []  # of this process alone
 if hasattr(os, 'register_at_fork'):  # Windows has no fork
     os.register_at_fork(after_in_child=_ids.clear)

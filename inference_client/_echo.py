@@ -7,7 +7,7 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 from docarray import Document
 
-from ._documents import copy_with
+from ._documents import Loaded, copy_with
 from .errors import ProtocolError
 
 NESTED = ('chunks', 'matches')
@@ -65,10 +65,11 @@ def _restore(sent: Document, received: Document) -> None:
             received.text = own.text
     elif own.tensor is not None:
         received.tensor = own.tensor
-    elif own.blob and not own.uri:
+    elif isinstance(own.blob, Loaded):
+        if data.blob:
+            received.blob = None
+    elif own.blob:
         received.blob = own.blob
-    elif data.blob:  # what we loaded from a URI goes: the caller gave the URI
-        received.blob = None
     if own.uri:
         received.uri = own.uri
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterable, Iterator
 import numpy as np
 from docarray import Document, DocumentArray
 
-from ._documents import copy_tree, new_document
+from ._documents import Loaded, copy_tree, new_document
 from ._fetch import load, looks_like_image, shorten
 from ._foreign import ARRAYS, foreign, has, path_of, pixels_of, read
 from ._images import MAX_PIXELS, check_encoded
@@ -188,14 +188,14 @@ def checked_text(text: Any) -> str:
     return text
 
 
-def _load_image(source: Any, how: Image) -> bytes:
+def _load_image(source: Any, how: Image) -> Loaded:
     if isinstance(source, os.PathLike):
         source = path_of(source)
     if not isinstance(source, str):
         raise InputError(f'got a {type(source).__name__} as uri: expected a str')
     if not source:
         raise InputError(f'the image name is empty: expected {IMAGE_FORMS}')
-    return _checked_blob(load(source, how.allow_private), shorten(source), how)
+    return Loaded(_checked_blob(load(source, how.allow_private), shorten(source), how))
 
 
 def _checked_blob(data: Any, source: str, how: Image) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_client import RequestTooLargeError, RetryPolicy, Timeouts, Transport, TransportOptions
+from inference_client._batches import Plan
+from inference_client._documents import Loaded
 from inference_client._drivers import drive
-from inference_client._exchange import Exchange, Plan
+from inference_client._exchange import Exchange
+from inference_client._inputs import from_document
 from inference_client._messages import Response
 from inference_client._source import Source
 from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError, UnsupportedTaskError
@@ -394,11 +398,20 @@ def echo(*documents):
 
 
 def test_uris_are_not_sent_and_come_back():
-    match = Document(uri='b.png', blob=b'2')
-    sent, (received,) = echo(Document(uri='a.png', blob=b'1', matches=[match], tags={'k': 'v'}))
+    match = Document(uri='b.png', blob=Loaded(b'2'))
+    sent, (received,) = echo(Document(uri='a.png', blob=Loaded(b'1'), matches=[match], tags={'k': 'v'}))
     assert (sent[0].uri, sent[0].blob, sent[0].matches[0].uri, sent[0].matches[0].blob) == ('', b'1', '', b'2')
     assert (received.uri, received.blob, received.tags) == ('a.png', b'', {'k': 'v'})
     assert (received.matches[0].uri, received.matches[0].blob) == ('b.png', b'')
+
+
+def test_a_blob_that_was_given_beside_a_uri_comes_back_and_one_that_was_loaded_from_it_does_not(photo):
+    blob = Path(photo).read_bytes()
+    made = [from_document(Document(uri=photo)), from_document(Document(uri=photo, blob=blob))]
+    (around,), (answered,) = echo(Document(text='a', matches=made))
+    for sent, received in (echo(*made), (around.matches, answered.matches)):
+        assert [one.uri for one in sent] == ['', '']
+        assert [(one.uri, one.blob) for one in received] == [(photo, b''), (photo, blob)]
 
 
 def test_content_comes_back_as_it_was_given():

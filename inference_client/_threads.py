@@ -18,6 +18,7 @@ class Threads:
     def __init__(self, count: int) -> None:
         self._count = count
         self._threads: list[threading.Thread] = []
+        self._free = threading.Semaphore(0)
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -33,7 +34,7 @@ class Threads:
                 future.set_exception(error)
 
         self._work.put(call)
-        if len(self._threads) < self._count:
+        if not self._free.acquire(blocking=False) and len(self._threads) < self._count:
             self._threads.append(threading.Thread(target=self._run, name='inference-client', daemon=True))
             self._threads[-1].start()
         return future
@@ -52,3 +53,4 @@ class Threads:
                 return
             call()
             del call  # not to hold what it came to while there is nothing to do
+            self._free.release()

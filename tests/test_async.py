@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from docarray import Document
-from isolated import run_python
+from isolated import output_of, run_python
 from peers import HOST, embed, embed_json, grpc_peer, http_peer, listener, wait_until, ws_peer
 
 from inference_client import (
@@ -504,6 +504,29 @@ def test_a_transport_that_only_blocks_runs_in_threads_many_at_once():
     assert len(transport.threads) == 30
     assert transport.closed == 1
     assert not any(thread.is_alive() for thread in transport.threads)
+
+
+ENDS = """
+import asyncio, threading
+from inference_client import AsyncModel, ModelSpec, Transport, TransportOptions
+
+class Hanging(Transport):
+    def send(self, request, timeouts):
+        threading.Event().wait()
+
+async def main():
+    transport = Hanging.asynchronous('hanging://host', TransportOptions())
+    await asyncio.wait_for(AsyncModel(ModelSpec.of_url('hanging://host'), transport).encode(text='a'), 0.2)
+
+try:
+    asyncio.run(main())
+except asyncio.TimeoutError:
+    print('gave up')
+"""
+
+
+def test_a_process_does_not_wait_for_a_transport_that_only_blocks():
+    assert output_of(ENDS) == 'gave up'
 
 
 class Lengths(Task):

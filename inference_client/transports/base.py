@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import os
 from abc import ABC, abstractmethod
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
+from .._threads import Threads
 from ..errors import ConfigurationError
 
 THREADS = 64  # requests under way at once, where an asynchronous caller uses a transport that blocks
@@ -143,7 +143,7 @@ class ThreadedTransport(AsyncTransport):
     def __init__(self, blocking: Transport) -> None:
         super().__init__(blocking.url, blocking.options)
         self._blocking = blocking
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
         self._process = os.getpid()
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
@@ -157,19 +157,18 @@ class ThreadedTransport(AsyncTransport):
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
-        await self._run_in(None, self._blocking.close)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._blocking.close)
         if pool is not None and self._process == os.getpid():
-            await self._run_in(None, pool.shutdown)
+            await loop.run_in_executor(None, pool.close, True)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._pool is None or self._process != os.getpid():  # forked: the threads are the parent's
             self._process = os.getpid()
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix='inference-client')
-        return await self._run_in(self._pool, function, *arguments)
-
-    async def _run_in(self, pool: ThreadPoolExecutor | None, function: Callable[..., T], *arguments: Any) -> T:
-        call = functools.partial(contextvars.copy_context().run, function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+            self._pool = Threads(THREADS)
+        context = contextvars.copy_context()
+        result: T = await asyncio.wrap_future(self._pool.submit(context.run, function, *arguments))
+        return result
 
 
 def split_url(url: str) -> SplitResult:

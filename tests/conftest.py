@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from doors import DOORS
+from flows import jina_server
 from hypothesis import HealthCheck, settings
 from sites import Site
 
@@ -102,23 +101,6 @@ def echo_server(server_python):
 
     with served('echo', python=server_python) as urls:
         yield urls
-
-
-@contextlib.contextmanager
-def jina_server(python, *arguments):
-    """URLs by scheme of a plain Jina server: see `jina_servers.py`."""
-    command = [python, str(HERE / 'jina_servers.py'), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            for line in process.stdout:
-                if line.startswith('{'):
-                    break
-            else:
-                raise RuntimeError(f'{command} did not start')
-            yield json.loads(line)
-        finally:
-            process.stdin.close()  # tells it to stop
-            process.wait(30)
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,8 @@
 """Plain Jina servers for the tests: a Flow, or a Deployment, around an Executor that is not ours.
 
 Usage: jina_servers.py flow|grpc|http [PORT...]. Prints the URLs as one line of JSON when it is ready,
-and ends when its standard input does. Must not import inference_client.
+and ends when its standard input does. The Executor is loading until the file GATE is there, if the environment
+names one. Must not import inference_client.
 """
 
 import json
@@ -22,6 +23,11 @@ HOST = '127.0.0.1'
 
 class Dummy(Executor):
     """Embeds a text as its length and its first letters; misbehaves where a text or parameter says so."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        while 'GATE' in os.environ and not Path(os.environ['GATE']).exists():
+            time.sleep(0.02)
 
     @requests(on='/encode')
     def encode(self, docs: DocumentArray, parameters: dict, **kwargs):

@@ -38,8 +38,8 @@ def within(seconds):
     return Timeouts().within(seconds)
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + 10
+def wait_until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

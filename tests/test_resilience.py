@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from peers import HOST, free_ports
+from flows import Server
+from peers import free_ports
 from proxy import Proxy
 
 from inference_client import (
@@ -199,57 +197,32 @@ def test_a_connection_that_stays_frozen_ends_in_time(proxies):
 # -- servers that die and freeze
 
 
-class Phoenix:
-    """A Jina Flow on ports that stay the same, in a process group of its own."""
-
-    def __init__(self, python, ports):
-        script = str(Path(__file__).with_name('jina_servers.py'))
-        self._command = [python, script, 'flow', *map(str, ports)]
-        self.urls = {scheme: f'{scheme}://{HOST}:{port}' for scheme, port in zip(WIRES, ports)}
-        self.start()
-
-    def start(self):
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        for line in self._process.stdout:
-            if line.startswith('{'):
-                return
-        raise RuntimeError(f'{self._command} did not start')
-
-    def send(self, number):
-        os.killpg(self._process.pid, number)
-
-    def kill(self):
-        self.send(signal.SIGKILL)
-        with self._process:
-            pass
-
-
 @pytest.fixture(scope='module')
 def phoenix(server_python):
-    made = Phoenix(server_python, free_ports(3))
-    yield made
-    made.kill()
+    """A Flow on ports that stay the same, and its URLs."""
+    server = Server(server_python, 'flow', *free_ports(3))
+    yield server, server.start()
+    server.kill()
 
 
 def test_a_server_killed_and_started_again_costs_no_answer(phoenix):
     """On every transport at once: 5,000 items each, with 16 requests under way when the server dies."""
+    server, urls = phoenix
     gate = threading.Barrier(len(EVERY) + 1)
     retry = RetryPolicy(attempts=100, initial=0.1, maximum=0.5)
     options = {'batch_size': 25, 'prefetch': 16, 'retry': retry, 'timeout': Timeouts(2, 10, 60)}
 
     def run(one):
         wire, kind = one
-        return collect(kind, phoenix.urls[wire], 5000, 500, lambda: gate.wait(60), **options)
+        return collect(kind, urls[wire], 5000, 500, lambda: gate.wait(60), **options)
 
     with ThreadPoolExecutor(len(EVERY)) as pool:
         running = [pool.submit(run, one) for one in EVERY]
         gate.wait(60)
         time.sleep(0.05)
-        phoenix.kill()
+        server.kill()
         assert not any(one.done() for one in running)
-        phoenix.start()
+        server.start()
         outcomes = [one.result(90) for one in running]
     for got, error in outcomes:
         assert error is None
@@ -258,6 +231,7 @@ def test_a_server_killed_and_started_again_costs_no_answer(phoenix):
 
 
 def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
+    server, urls = phoenix
     frozen, thawed = threading.Barrier(len(EVERY) + 1), threading.Barrier(len(EVERY) + 1)
     options = {'timeout': Timeouts(read=0.5, total=2), 'retry': RetryPolicy(attempts=100, initial=0.05, maximum=0.1)}
 
@@ -291,17 +265,17 @@ def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
 
     def run(one):
         wire, kind = one
-        url = phoenix.urls[wire]
+        url = urls[wire]
         return blocking(url) if kind == 'blocking' else asyncio.run(asynchronous(url))
 
     with ThreadPoolExecutor(len(EVERY)) as pool:
         running = [pool.submit(run, one) for one in EVERY]
         frozen.wait(30)
-        phoenix.send(signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
         try:
             thawed.wait(30)
         finally:
-            phoenix.send(signal.SIGCONT)
+            server.send(signal.SIGCONT)
         for one in running:
             error, took, answered = one.result(60)
             assert isinstance(error, TimeoutError)

@@ -16,9 +16,21 @@ from email.utils import formatdate
 
 import grpc
 import pytest
+from flows import Server, jina_server
 from hypothesis import given
 from hypothesis import strategies as st
-from peers import HOST, embed, embed_json, free_ports, grpc_peer, http_peer, listener, serving_websockets, ws_peer
+from peers import (
+    HOST,
+    embed,
+    embed_json,
+    free_ports,
+    grpc_peer,
+    http_peer,
+    listener,
+    serving_websockets,
+    wait_until,
+    ws_peer,
+)
 from proxy import Proxy
 
 from inference_client import (
@@ -113,9 +125,9 @@ def test_retry_after_is_obeyed(kind, form):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('wait', ['3600', formatdate(time.time() + 3600), 'Wed, 01 Jan 2200 00:00:00 -0000'])
+@pytest.mark.parametrize('wait', ['3600', 'in an hour', 'Wed, 01 Jan 2200 00:00:00 -0000'])
 def test_a_retry_after_beyond_the_deadline_is_given_up_at_once(kind, wait):
-    answer, headers = scripted((503, wait))
+    answer, headers = scripted((503, formatdate(time.time() + 3600) if wait == 'in an hour' else wait))
     with http_peer(answer, headers) as (url, seen):
         error = encode(kind, url, text='a', timeout=30)
     assert isinstance(error, ServerError)
@@ -398,8 +410,41 @@ def test_a_refused_token_is_not_waited_for(wire, kind):
         assert time.monotonic() - started < 5
 
 
+@pytest.fixture
+def loading_flow(server_python, tmp_path):
+    """URLs of a Flow whose gateway is up while its Executor is loading, and the file which ends that."""
+    gate, ports = tmp_path / 'gate', free_ports(3)
+    server = Server(server_python, 'flow', *ports, GATE=str(gate))
+    server.begin()
+    try:
+        wait_until(lambda: all(map(listens, ports)), 60)
+        yield {wire: f'{wire}://{HOST}:{port}' for wire, port in zip(WIRES, ports)}, gate
+    finally:
+        server.kill()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def test_a_model_that_is_being_loaded_is_waited_for(loading_flow):
+    """On every transport at once."""
+    urls, gate = loading_flow
+    every = [(kind, url) for url in urls.values() for kind in KINDS]
+    with ThreadPoolExecutor(len(every)) as pool:
+        errors = [one.result(30) for one in [pool.submit(wait, kind, url, 0.5) for kind, url in every]]
+        waiting = [pool.submit(wait, kind, url, 60) for kind, url in every]
+        loading = [isinstance(error, RequestTimeoutError) for error in errors]
+        assert (loading, [one.done() for one in waiting]) == ([True] * 6, [False] * 6)
+        gate.touch()
+        assert [one.result(90) for one in waiting] == [None] * 6
+    for kind, url in every:
+        assert encode(kind, url, text='abc', retry=RetryPolicy(attempts=1))[0].embedding[0] == 3
+
+
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_model_that_is_being_loaded_is_waited_for(kind):
+def test_a_server_that_says_it_is_busy_is_waited_for(kind):
     answer, _ = scripted((503, None), (503, None))
     with http_peer(answer) as (url, _):
         assert wait(kind, url, 10) is None
@@ -455,7 +500,6 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(os.name != 'posix', reason='sends a signal')
 def test_ctrl_c_ends_a_bulk_call_and_the_process_soon(server_python):
     """On every transport at once."""
-    from conftest import jina_server
 
     with jina_server(server_python, 'flow') as urls:  # of its own: the Executor sleeps on
         every = [(kind, urls[wire]) for kind in KINDS for wire in WIRES]

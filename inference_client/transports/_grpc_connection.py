@@ -22,17 +22,7 @@ import grpc
 
 from .._wire.protobuf import decode_message
 from ..errors import ConnectionFailedError, InferenceError, closed, unreachable
-from ._grpc_settings import (
-    DRY_RUN,
-    HEALTH,
-    SERVING,
-    UNARY,
-    Address,
-    channel_arguments,
-    is_ready,
-    metadata_of,
-    translated,
-)
+from . import _grpc_settings as settings
 from ._grpc_stream import Stream
 from ._pending import fail, is_silent
 
@@ -53,14 +43,14 @@ class Connection:
         ended: whether it is closed.
     """
 
-    def __init__(self, address: Address, options: Any, seconds: float) -> None:
+    def __init__(self, address: settings.Address, options: Any, seconds: float) -> None:
         opener = grpc.secure_channel if address.secure else grpc.insecure_channel
         self.process = os.getpid()
         self.usable = True
         self.ended = False
-        self._channel = opener(*channel_arguments(address, options, seconds))
-        self._metadata = metadata_of(options)
-        self._unary = self._channel.unary_unary(UNARY)  # bytes in and out
+        self._channel = opener(*settings.channel_arguments(address, options, seconds))
+        self._metadata = settings.metadata_of(options)
+        self._unary = self._channel.unary_unary(settings.UNARY)  # bytes in and out
         self._under_way: set[Future[Any]] = set()
         self._heard = 0.0  # when the last answer came
         self._lock = threading.Lock()
@@ -84,12 +74,12 @@ class Connection:
     def is_ready(self, seconds: float) -> bool:
         """Whether the model behind it answers."""
         try:
-            return is_ready(self._ask(DRY_RUN, seconds))
+            return settings.is_ready(self._ask(settings.DRY_RUN, seconds))
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise self._failure(error, seconds) from error
         try:
-            return self._ask(HEALTH, seconds) == SERVING
+            return self._ask(settings.HEALTH, seconds) == settings.SERVING
         except grpc.RpcError as error:
             raise self._failure(error, seconds) from error
 
@@ -136,7 +126,7 @@ class Connection:
 
     def _translated(self, error: Any, seconds: float) -> InferenceError:
         by_us = self.ended and error.code() is grpc.StatusCode.CANCELLED
-        return closed() if by_us else translated(error, seconds)
+        return closed() if by_us else settings.translated(error, seconds)
 
     def _stream_failure(self, error: Any) -> InferenceError:
         failure = self._translated(error, 0.0)
@@ -162,7 +152,7 @@ class Connection:
     def _ask_whether_gateway(self) -> None:
         with self._lock:
             if self._probe is None:
-                call = self._channel.unary_unary(DRY_RUN)
+                call = self._channel.unary_unary(settings.DRY_RUN)
                 self._probe = call.future(b'', timeout=PROBE_TIMEOUT, metadata=self._metadata)
                 self._probe.add_done_callback(self._learn)
 

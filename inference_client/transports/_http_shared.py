@@ -6,6 +6,7 @@ import dataclasses
 from typing import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
+import orjson
 from docarray import DocumentArray
 
 from .._messages import Request, Response
@@ -18,6 +19,7 @@ from .base import TransportOptions, split_url
 HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
 POST = '/post'
 NO_SUCH_PATH = (404, 405)
+FAILED = (1, 'ERROR')  # as a number or name of Jina's `StatusProto`
 READY_PATHS = ('/dry_run', '/')  # of a Flow, which asks its models; of a Deployment
 
 
@@ -68,6 +70,15 @@ def failure(status: int, headers: Mapping[str, str], text: str, endpoint: str, s
         location = headers.get('Location', 'nowhere')
         return ProtocolError(f'the server redirects to {location}: give that address instead')
     return http_failure(status, text[:500], headers.get('Retry-After'), size)
+
+
+def is_ready(content: bytes) -> bool:
+    """Whether an answer at one of `READY_PATHS` is a good one: a Flow says within it what became of its models."""
+    try:
+        report = orjson.loads(content)
+    except ValueError:  # the page of something else that is up
+        return True
+    return not (isinstance(report, dict) and report.get('code') in FAILED)
 
 
 def printable(text: str) -> str:

@@ -14,17 +14,7 @@ from .._messages import Request, Response
 from .._policies import Timeouts
 from .._wire.protobuf import decode_message, encode_request, read_response
 from ..errors import ConnectionFailedError, closed, unreachable
-from ._grpc_settings import (
-    DRY_RUN,
-    HEALTH,
-    SERVING,
-    UNARY,
-    Address,
-    channel_arguments,
-    is_ready,
-    metadata_of,
-    translated,
-)
+from . import _grpc_settings as settings
 from ._loops import PerLoop
 from ._pending import is_silent
 from .base import AsyncTransport, TransportOptions
@@ -39,23 +29,23 @@ class AsyncGrpcTransport(AsyncTransport):
         address: where its server is.
     """
 
-    def __init__(self, url: str, options: TransportOptions, address: Address) -> None:
+    def __init__(self, url: str, options: TransportOptions, address: settings.Address) -> None:
         super().__init__(url, options)
-        self._metadata = metadata_of(options)
+        self._metadata = settings.metadata_of(options)
         self._lines: PerLoop[_Line] = PerLoop(partial(_open, address, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        answer = await self._ask(UNARY, encode_request(request), timeouts)
+        answer = await self._ask(settings.UNARY, encode_request(request), timeouts)
         response = read_response(decode_message(answer))
         return Response(request.id, response.documents)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         try:
-            return is_ready(await self._call(DRY_RUN, b'', timeouts))
+            return settings.is_ready(await self._call(settings.DRY_RUN, b'', timeouts))
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                raise translated(error, timeouts.read) from error
-        return await self._ask(HEALTH, b'', timeouts) == SERVING
+                raise settings.translated(error, timeouts.read) from error
+        return await self._ask(settings.HEALTH, b'', timeouts) == settings.SERVING
 
     async def close(self) -> None:
         await self._lines.close()
@@ -64,7 +54,7 @@ class AsyncGrpcTransport(AsyncTransport):
         try:
             return await self._call(method, data, timeouts)
         except grpc.aio.AioRpcError as error:
-            raise translated(error, timeouts.read) from error
+            raise settings.translated(error, timeouts.read) from error
         except grpc.aio.UsageError as error:  # closed meanwhile
             raise unreachable(error) from error
 
@@ -82,7 +72,7 @@ class AsyncGrpcTransport(AsyncTransport):
         except grpc.aio.AioRpcError as error:
             made = line.heard or time.monotonic() > line.made_by
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and made and is_silent(asked, line.heard)
-            if late or isinstance(translated(error, timeouts.read), ConnectionFailedError):
+            if late or isinstance(settings.translated(error, timeouts.read), ConnectionFailedError):
                 self._replace(line)
             raise
         finally:
@@ -95,10 +85,10 @@ class AsyncGrpcTransport(AsyncTransport):
         line.keeper = line.keeper or self._lines.release(line)
 
 
-def _open(address: Address, options: TransportOptions, seconds: float) -> _Line:
+def _open(address: settings.Address, options: TransportOptions, seconds: float) -> _Line:
     opener = grpc.aio.secure_channel if address.secure else grpc.aio.insecure_channel
-    target, *credentials, settings = channel_arguments(address, options, seconds)
-    return _Line(opener(target, *credentials, options=settings), seconds)
+    target, *credentials, chosen = settings.channel_arguments(address, options, seconds)
+    return _Line(opener(target, *credentials, options=chosen), seconds)
 
 
 async def _code(call: Any) -> grpc.StatusCode:

@@ -13,7 +13,7 @@ from .._http import Deadline, Session
 from .._messages import Request, Response
 from .._policies import Timeouts
 from ..errors import no_answer, unreachable
-from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, packed, printable, unpacked
+from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, is_ready, packed, printable, unpacked
 from .base import AsyncTransport, Transport, TransportOptions
 
 
@@ -57,7 +57,7 @@ class HttpTransport(Transport):
             with Deadline(timeouts.read) as deadline:
                 answer = self._request('GET', path, None, deadline, timeouts.connect)
             if answer.status_code == 200:
-                return True
+                return is_ready(answer.content)
             if answer.status_code not in NO_SUCH_PATH:
                 raise failure(answer.status_code, answer.headers, answer.text, path, 0)
         return False

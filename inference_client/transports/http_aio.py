@@ -14,7 +14,7 @@ from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
 from ..errors import closed, no_answer, unreachable
-from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, packed, printable, unpacked
+from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, is_ready, packed, printable, unpacked
 from ._loops import PerLoop
 from .base import AsyncTransport, TransportOptions
 
@@ -61,7 +61,7 @@ class AsyncHttpTransport(AsyncTransport):
         for path in READY_PATHS:
             answer = await self._request('GET', path, None, timeouts)
             if answer.status == 200:
-                return True
+                return is_ready(answer.content)
             if answer.status not in NO_SUCH_PATH:
                 raise failure(answer.status, answer.headers, answer.content.decode(errors='replace'), path, 0)
         return False

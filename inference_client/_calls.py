@@ -6,6 +6,7 @@ import functools
 import sys
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Iterable, Iterator, Sequence, TypeVar, Union
 
 from docarray import Document, DocumentArray

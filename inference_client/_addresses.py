@@ -30,6 +30,16 @@ def is_public(address: str) -> bool:
     return ip in UNICAST and ip.is_global
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to a host, by name or address, stays on this machine; names are not looked up."""
+    try:
+        ip = ip_address(host.strip('[]').partition('%')[0])
+    except ValueError:
+        return host.lower().rstrip('.') == 'localhost'
+    ip = getattr(ip, 'ipv4_mapped', None) or ip
+    return ip.is_loopback or ip.is_unspecified  # connecting to 0.0.0.0 is connecting to oneself
+
+
 def public_addresses(host: str, port: int | None) -> list[str]:
     """The addresses of a host.
 

@@ -31,11 +31,14 @@ class BaseClient(Generic[M]):
         trust_env: bool = True,
         timeouts: Timeouts = TIMEOUTS,
         retry: RetryPolicy = RETRY,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+        allow_insecure_token: bool = False,
     ) -> None:
         for name, value, kind in (('timeouts', timeouts, Timeouts), ('retry', retry, RetryPolicy)):
             if not isinstance(value, kind):
                 raise ConfigurationError(f'{name} is a {type(value).__name__}: expected {kind.__name__}(...)')
-        self._settings = resolve(token, api_endpoint, ca_file, trust_env)
+        self._settings = resolve(token, api_endpoint, ca_file, trust_env, client_cert, client_key, allow_insecure_token)
         self._timeouts = timeouts
         self._retry = retry
         self._specs: dict[str, ModelSpec] = {}
@@ -68,9 +71,17 @@ class BaseClient(Generic[M]):
             models, self._models = list(self._models.values()), {}
         return models
 
-    def _options(self) -> TransportOptions:
+    def _options(self, spec: ModelSpec) -> TransportOptions:
+        """For a model's transport. The token of a login goes to no server but those that the directory names."""
         settings = self._settings
-        return TransportOptions(settings.token, settings.ca_file, settings.trust_env)
+        return TransportOptions(
+            token=None if settings.stored and not spec.named else settings.token,
+            ca_file=settings.ca_file,
+            trust_env=settings.trust_env,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
+            allow_insecure_token=settings.allow_insecure_token,
+        )
 
     def _known_spec(self, name: Any) -> ModelSpec | None:
         """What is known of a model without asking the directory; None where that must be asked."""
@@ -101,3 +112,6 @@ class BaseClient(Generic[M]):
         from .engines.loader import engine_class
 
         return ModelSpec.of_url(f'local://{name}', engine_class(name).tasks)
+
+    def _local_specs(self) -> list[ModelSpec]:
+        return [self._local_spec(one.name) for one in plugins().listed('engine')]

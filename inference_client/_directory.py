@@ -1,7 +1,7 @@
-"""Looks a model up by name in a model directory.
+"""Looks models up in a model directory.
 
 `GET {api_endpoint}/models/?model_name=NAME` with the token as `Authorization` answers with the model's
-endpoints, and perhaps with its tasks and status.
+endpoints, and perhaps with its tasks and status; without a name, with a list of these as "models".
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
-from ._config import Settings, trusted
+from ._config import Settings
 from ._http import Deadline, Session
 from ._spec import ModelSpec
+from ._tls import check_secrecy, client_files, trusted
 from ._wire.status import http_failure
 from .errors import (
     AuthenticationError,
@@ -34,24 +35,42 @@ def find_model(name: str, settings: Settings) -> ModelSpec:
         ModelNotFoundError: it knows no model of that name.
         AuthenticationError: it refused the token, or wants one.
         TransportError: it cannot be reached, or its answer cannot be read.
+        ConfigurationError: the token would travel in plain text to another machine.
     """
-    with _look_up(name, settings):
-        return _spec_of(name, settings, *_get(name, settings))
+    with _asking(f'look-up of model {name!r}', settings):
+        return _spec_of(name, settings, *_get({'model_name': name}, settings))
 
 
 async def find_model_async(name: str, settings: Settings) -> ModelSpec:
     """As `find_model`, in an event loop."""
-    with _look_up(name, settings):
-        return _spec_of(name, settings, *await _get_async(name, settings))
+    with _asking(f'look-up of model {name!r}', settings):
+        return _spec_of(name, settings, *await _get_async({'model_name': name}, settings))
+
+
+def list_models(settings: Settings) -> list[ModelSpec]:
+    """Ask the directory for all models.
+
+    Raises:
+        InferenceError: as `find_model`.
+    """
+    with _asking('list of models', settings):
+        return _specs_of(settings, *_get({}, settings))
+
+
+async def list_models_async(settings: Settings) -> list[ModelSpec]:
+    """As `list_models`, in an event loop."""
+    with _asking('list of models', settings):
+        return _specs_of(settings, *await _get_async({}, settings))
 
 
 @contextmanager
-def _look_up(name: str, settings: Settings) -> Iterator[None]:
+def _asking(what: str, settings: Settings) -> Iterator[None]:
     try:
+        check_secrecy(_url(settings), settings)
         yield
     except InferenceError as error:
         error.url = _url(settings)
-        error.task = f'look-up of model {name!r}'
+        error.task = what
         raise
 
 
@@ -63,16 +82,17 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {'Authorization': settings.token} if settings.token else {}
 
 
-def _get(name: str, settings: Settings) -> tuple[int, bytes]:
+def _get(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
     """Status and body of the directory's answer."""
     with Session(settings.trust_env) as session, Deadline(sum(TIMEOUT)) as deadline:
         try:
             answer = session.get(
                 _url(settings),
-                params={'model_name': name},
+                params=params,
                 headers=_headers(settings),
                 timeout=TIMEOUT,
                 verify=trusted(settings.ca_file) or True,
+                cert=client_files(settings),
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
@@ -82,13 +102,13 @@ def _get(name: str, settings: Settings) -> tuple[int, bytes]:
     return answer.status_code, answer.content
 
 
-async def _get_async(name: str, settings: Settings) -> tuple[int, bytes]:
+async def _get_async(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
     import aiohttp
 
     from ._http_aio import get
 
     try:
-        return await get(_url(settings), {'model_name': name}, _headers(settings), settings, sum(TIMEOUT))
+        return await get(_url(settings), params, _headers(settings), settings, sum(TIMEOUT))
     except asyncio.TimeoutError as error:
         raise _late() from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -104,28 +124,42 @@ def _out_of_reach(error: Exception) -> ConnectionFailedError:
 
 
 def _spec_of(name: str, settings: Settings, status: int, content: bytes) -> ModelSpec:
-    if status == 200:
-        return _parse(name, _json(content))
     if status == 404:
         raise ModelNotFoundError(f'no model {name!r} there: check the name, or give the URL of its server')
+    return _parse(name, _json(settings, status, content))
+
+
+def _specs_of(settings: Settings, status: int, content: bytes) -> list[ModelSpec]:
+    if status == 404:
+        raise ProtocolError('there is no list of models: is this a model directory?')
+    answer = _json(settings, status, content)
+    models = answer.get('models') if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        raise ProtocolError('the answer has no list of "models": is this a model directory, and does it have one?')
+    return [_parse(None, model) for model in models]
+
+
+def _json(settings: Settings, status: int, content: bytes) -> Any:
     if status in (401, 403) and not settings.token:
-        raise AuthenticationError('the model directory wants a token: give Client(token=...) or set JINA_AUTH_TOKEN')
-    raise http_failure(status, '')
-
-
-def _json(content: bytes) -> Any:
+        raise AuthenticationError(
+            'the model directory wants a token: give Client(token=...), set JINA_AUTH_TOKEN, '
+            'or run inference-client login'
+        )
+    if status != 200:
+        raise http_failure(status, '')
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ProtocolError('the answer is not JSON: is this a model directory?') from error
 
 
-def _parse(name: str, answer: Any) -> ModelSpec:
-    endpoints = answer.get('endpoints') if isinstance(answer, dict) else None
+def _parse(name: str | None, answer: Any) -> ModelSpec:
+    if not isinstance(answer, dict):
+        answer = {}
+    endpoints, tasks, name = answer.get('endpoints'), answer.get('tasks'), answer.get('name') or name
     if not isinstance(endpoints, dict) or not all(isinstance(url, str) for url in endpoints.values()):
         raise ProtocolError('the answer has no "endpoints" of URLs by protocol: is this a model directory?')
-    tasks = answer.get('tasks')
-    known: frozenset[str] | None = None
-    if isinstance(tasks, list):
-        known = frozenset(str(task) for task in tasks)
-    return ModelSpec(str(answer.get('name') or name), endpoints, known, status=answer.get('status'))
+    if name is None:
+        raise ProtocolError('the answer has a model without a "name": is this a model directory?')
+    known = frozenset(map(str, tasks)) if isinstance(tasks, list) else None
+    return ModelSpec(str(name), endpoints, known, status=answer.get('status'))

@@ -8,7 +8,8 @@ from typing import Mapping
 import aiohttp
 from requests.utils import get_environ_proxies, select_proxy
 
-from ._config import Settings, trusted
+from ._config import Settings
+from ._tls import Certificates, context
 
 
 def proxy_for(url: str, trust_env: bool) -> str | None:
@@ -16,9 +17,9 @@ def proxy_for(url: str, trust_env: bool) -> str | None:
     return select_proxy(url, get_environ_proxies(url)) if trust_env else None
 
 
-def tls_for(url: str, ca_file: str | None) -> ssl.SSLContext | bool:
-    """What the certificate of a server is checked with."""
-    return ssl.create_default_context(cafile=trusted(ca_file)) if url[:6].lower() == 'https:' else True
+def tls_for(url: str, options: Certificates) -> ssl.SSLContext | bool:
+    """What the certificate of a server is checked with, and which is shown to it."""
+    return context(options) if url[:6].lower() == 'https:' else True
 
 
 async def get(
@@ -29,7 +30,7 @@ async def get(
         url,
         params=params,
         headers=headers,
-        ssl=tls_for(url, settings.ca_file),
+        ssl=tls_for(url, settings),
         proxy=proxy_for(url, settings.trust_env),
         allow_redirects=False,
     ) as answer:

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
-from ._config import Settings, resolve
+from ._config import Settings, checked_token, token_of_jina
 from .errors import AuthenticationError
+
+
+def browser_login() -> None:
+    """Let a person log in; the SDK keeps the token.
+
+    Raises:
+        AuthenticationError: the login failed.
+    """
+    import hubble
+
+    try:
+        hubble.login()
+    except Exception as error:
+        raise AuthenticationError(
+            f'the browser login failed ({type(error).__name__}): give Client(token=...) or set JINA_AUTH_TOKEN'
+        ) from error
 
 
 def login_in_browser(settings: Settings) -> Settings | None:
@@ -17,13 +34,6 @@ def login_in_browser(settings: Settings) -> Settings | None:
     streams = (sys.stdin, sys.stdout)  # each is None where a process has no such stream
     if not (settings.trust_env and all(stream and stream.isatty() for stream in streams)):
         return None
-    import hubble
-
-    try:
-        hubble.login()
-    except Exception as error:
-        raise AuthenticationError(
-            f'the browser login failed ({type(error).__name__}): give Client(token=...) or set JINA_AUTH_TOKEN'
-        ) from error
-    found = resolve(None, settings.api_endpoint, settings.ca_file, settings.trust_env)
-    return found if found.token else None
+    browser_login()
+    token = checked_token(token_of_jina())
+    return replace(settings, token=token, stored=True) if token else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, TypeVar, overload
 
 from docarray import Document, DocumentArray
 
 from ._base_client import BaseClient
 from ._calls import Tasks
-from ._directory import find_model_async
+from ._directory import find_model_async, list_models_async
 from ._drivers_aio import drive_async
 from ._login import login_in_browser
 from ._policies import RETRY, TIMEOUTS, Backoff
@@ -19,12 +20,14 @@ from .errors import AuthenticationError, TransportError
 from .model import Model
 
 if TYPE_CHECKING:
+    from ._config import Settings
     from ._policies import RetryPolicy, Timeouts
     from ._run import Run
     from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
     from .transports.base import AsyncTransport
 
+A = TypeVar('A')
 C = TypeVar('C')
 R = TypeVar('R')
 
@@ -166,17 +169,20 @@ class AsyncClient(BaseClient[AsyncModel]):
     async def get_model(self, name: str | None = None, *, protocol: str | None = None) -> AsyncModel:
         spec = self._known_spec(name)
         if spec is None and name is not None:
-            spec = self._remember(name, await self._found(name))
+            spec = self._remember(name, await self._asked(partial(find_model_async, name)))
         assert spec is not None
         return self._model(spec, protocol)
 
+    async def list_models(self) -> list[ModelSpec]:
+        return await self._asked(list_models_async) if self._settings.api_endpoint else self._local_specs()
+
     def _bind(self, spec: ModelSpec, url: str) -> AsyncModel:
-        transport = self._transport(url).asynchronous(url, self._options())
+        transport = self._transport(url).asynchronous(url, self._options(spec))
         return AsyncModel(spec, transport, self._timeouts, self._retry)
 
-    async def _found(self, name: str) -> ModelSpec:
+    async def _asked(self, ask: Callable[[Settings], Awaitable[A]]) -> A:
         try:
-            return await find_model_async(name, self._settings)
+            return await ask(self._settings)
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -185,4 +191,4 @@ class AsyncClient(BaseClient[AsyncModel]):
             if settings is None:
                 raise
             self._settings = settings
-            return await find_model_async(name, self._settings)
+            return await ask(self._settings)

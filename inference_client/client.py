@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 from ._base_client import BaseClient
-from ._directory import find_model
+from ._directory import find_model, list_models
 from ._login import login_in_browser
 from .errors import AuthenticationError
 
 if TYPE_CHECKING:
+    from ._config import Settings
     from ._spec import ModelSpec
     from .model import Model
+
+R = TypeVar('R')
 
 
 class Client(BaseClient['Model']):
@@ -19,14 +23,18 @@ class Client(BaseClient['Model']):
 
     Args:
         token: sent to the model directory and to the models. Without one, the environment variable
-            `JINA_AUTH_TOKEN`, then the stored login of the Jina SDK.
-        api_endpoint: URL of a model directory, such as `https://host/api/v1`, in which names are looked up.
-            Without one, the environment variable `INFERENCE_API_ENDPOINT`; without that, names are those of
-            engines in this process.
+            `JINA_AUTH_TOKEN`, then what `inference-client login` stored for the directory, then the login of the
+            Jina SDK. A stored one goes to the directory and the models that it names, and to nobody else.
+        api_endpoint: URL of a model directory, such as `https://host/api/v1`, in which names are looked up; that
+            path is meant where there is none. Without one, the environment variable `INFERENCE_API_ENDPOINT`, then
+            the directory that was logged in to last; without that, names are those of engines in this process.
         ca_file: certificates (PEM) that secure servers are checked against, in place of the system's.
         trust_env: False leaves the environment and the stored login alone.
         timeouts: how long to wait, unless a call says otherwise.
         retry: how often to try, unless a call says otherwise.
+        client_cert: certificate (PEM) that is shown to secure servers that ask for one.
+        client_key: its private key (PEM, not encrypted), unless that is in the same file.
+        allow_insecure_token: True lets the token travel over plain `grpc`, `http` and `ws` to other machines.
 
     Raises:
         ConfigurationError: a value is of no use.
@@ -59,18 +67,31 @@ class Client(BaseClient['Model']):
         """
         spec = self._known_spec(name)
         if spec is None and name is not None:
-            spec = self._remember(name, self._found(name))
+            spec = self._remember(name, self._asked(partial(find_model, name)))
         assert spec is not None
         return self._model(spec, protocol)
+
+    def list_models(self) -> list[ModelSpec]:
+        """What there is to get by name: the models of the directory, or without one the engines of this process.
+
+        Returns:
+            Name, tasks, status and endpoints of each.
+
+        Raises:
+            AuthenticationError: the directory refused the token, or wants one.
+            TransportError: it cannot be reached, or has no list.
+        """
+        return self._asked(list_models) if self._settings.api_endpoint else self._local_specs()
 
     def _bind(self, spec: ModelSpec, url: str) -> Model:
         from .model import Model
 
-        return Model(spec, self._transport(url)(url, self._options()), self._timeouts, self._retry)
+        return Model(spec, self._transport(url)(url, self._options(spec)), self._timeouts, self._retry)
 
-    def _found(self, name: str) -> ModelSpec:
+    def _asked(self, ask: Callable[[Settings], R]) -> R:
+        """What the directory answers, after a login in the browser if it wants one."""
         try:
-            return find_model(name, self._settings)
+            return ask(self._settings)
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -78,4 +99,4 @@ class Client(BaseClient['Model']):
             if settings is None:
                 raise
             self._settings = settings
-            return find_model(name, self._settings)
+            return ask(self._settings)

@@ -201,6 +201,8 @@ def closed() -> ConnectionFailedError:
 def unreachable(reason: object) -> ConnectionFailedError:
     """The error for a connection that could not be made, or that broke."""
     advice = 'check the address, and that the server is up'
-    if 'certificate' in str(reason).lower():
+    if 'certificate required' in str(reason).lower().replace('_', ' '):
+        advice = 'the server wants a certificate of yours: give Client(client_cert=...)'
+    elif 'certificate' in str(reason).lower():
         advice = 'if you trust it, give its certificates as Client(ca_file=...)'
     return ConnectionFailedError(f'the server cannot be reached or dropped the connection ({reason}); {advice}')

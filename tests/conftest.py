@@ -28,6 +28,7 @@ settings.load_profile('suite')
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
     """No token, endpoint, stored login or blocked plugin of the machine reaches a test."""
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'no-config'))
     monkeypatch.delenv('JINA_AUTH_TOKEN', raising=False)
     monkeypatch.delenv('INFERENCE_API_ENDPOINT', raising=False)
     monkeypatch.delenv('INFERENCE_CLIENT_DISABLE_PLUGINS', raising=False)

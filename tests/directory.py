@@ -49,6 +49,8 @@ class Directory:
             return self.answer
         if self.token is not None and authorization != self.token:
             return 401, {}, {'detail': f'bad token {authorization}'}
+        if path == '/api/v1/models/' and name is None:
+            return 200, {}, {'models': [{'name': one, **known} for one, known in self.models.items()]}
         if path != '/api/v1/models/' or name not in self.models:
             return 404, {}, {'detail': 'no such model'}
         return 200, {}, {'name': name, **self.models[name]}

@@ -92,6 +92,9 @@ class LoopedClient:
     def get_model(self, *arguments, **named):
         return LoopedModel(self._loop.run(self._client.get_model, *arguments, **named), self._loop)
 
+    def list_models(self):
+        return self._loop.run(self._client.list_models)
+
     def close(self):
         self._loop.run(self._client.close)
 

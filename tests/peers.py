@@ -6,6 +6,7 @@ Each context manager gives the server's URL, and a list that collects what was s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
 import threading
@@ -103,7 +104,7 @@ def grpc_peer(answer=embed, refuse=None, max_size=-1, gateway=False):
 
 @contextlib.contextmanager
 def http_peer(answer=embed_json, headers=()):
-    """Answers every POST with the status and body of `answer(bytes)`."""
+    """Answers every POST with the status, body and perhaps headers of `answer(bytes)`."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -111,10 +112,10 @@ def http_peer(answer=embed_json, headers=()):
 
         def do_POST(self):
             seen.append(self.headers.get('Authorization'))
-            status, body = answer(self.rfile.read(int(self.headers['Content-Length'])))
+            status, body, *more = answer(self.rfile.read(int(self.headers['Content-Length'])))
             self.send_response(status)
             self.send_header('Content-Length', str(len(body)))
-            for name, value in headers:
+            for name, value in (*headers, *itertools.chain(*more)):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -182,12 +183,15 @@ def listener():
 
 
 @contextlib.contextmanager
-def tls(url, certificate, key):
-    """A TLS end in front of a server: gives the secure URL."""
+def tls(url, certificate, key, client_ca=None):
+    """A TLS end in front of a server: gives the secure URL. With a CA, clients need a certificate of it."""
     scheme, _, address = url.partition('://')
     target = (HOST, int(address.rpartition(':')[2]))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
     context.set_alpn_protocols(['h2'] if scheme == 'grpc' else ['http/1.1'])
     threads = []
 

@@ -9,7 +9,20 @@ BUILT_IN = {
     'task': ['caption', 'encode', 'rank', 'vqa'],
     'transport': ['grpc', 'grpcs', 'http', 'https', 'jinaai', 'local', 'openai+http', 'openai+https', 'ws', 'wss'],
     'engine': ['echo', 'embedded'],
-    'command': ['caption', 'demo', 'encode', 'models', 'plugins', 'rank', 'serve', 'version', 'vqa'],
+    'command': [
+        'caption',
+        'demo',
+        'encode',
+        'login',
+        'logout',
+        'models',
+        'plugins',
+        'rank',
+        'serve',
+        'token',
+        'version',
+        'vqa',
+    ],
 }
 
 

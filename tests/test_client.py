@@ -161,7 +161,7 @@ def test_without_a_directory_an_unknown_name_says_what_to_do(name):
 # -- URLs
 
 
-@pytest.mark.parametrize('url', ['grpc://host:1', 'https://host', 'ws://host:1', 'toy://host', 'Toy://host'])
+@pytest.mark.parametrize('url', ['grpcs://host:1', 'https://host', 'wss://host:1', 'toy://host', 'Toy://host'])
 def test_a_url_is_bound_without_a_look_up_or_a_connection(client, directory, url):
     model = client.get_model(url)
     assert model.url == url
@@ -284,7 +284,7 @@ def test_a_wrong_token_is_refused(directory, door):
 def test_a_directory_that_wants_a_token_says_so(directory, door):
     with door(api_endpoint=directory.url) as client:  # noqa: SIM117
         with pytest.raises(
-            AuthenticationError, match=r'wants a token: give Client\(token=...\) or set JINA_AUTH_TOKEN'
+            AuthenticationError, match=r'wants a token: give Client\(token=...\), set JINA_AUTH_TOKEN, or run'
         ):
             client.get_model(VIT)
     assert [asked.authorization for asked in directory.asked] == [None]
@@ -399,6 +399,63 @@ def test_a_directory_that_cannot_be_reached(endpoint, door):
     assert isinstance(caught.value, ConnectionError)
 
 
+# -- lists
+
+
+def test_the_models_of_a_directory(directory, door):
+    with door(TOKEN, api_endpoint=directory.url) as client:
+        found = client.list_models()
+    assert [(spec.name, spec.tasks, spec.status) for spec in found[:3]] == [
+        (VIT, {'encode', 'rank'}, 'Serving'),
+        ('Salesforce/BLIP2-opt', None, None),
+        ('web only', None, None),
+    ]
+    assert [spec.endpoints for spec in found[:3]] == [ENDPOINTS, ENDPOINTS, {'http': 'toy://http'}]
+    assert len(found) == len(directory.models)
+    assert [(asked.path, asked.name, asked.authorization) for asked in directory.asked] == [
+        ('/api/v1/models/', None, TOKEN)
+    ]
+
+
+def test_without_a_directory_they_are_the_engines_of_this_process(door):
+    with door() as client:
+        found = {spec.name: spec.tasks for spec in client.list_models()}
+        assert client.get_model('local://toy-engine').spec.tasks == found['local://toy-engine']
+    assert found['local://embedded'] == {'encode', 'rank', 'caption', 'vqa'}
+
+
+@pytest.mark.parametrize(
+    ('misbehaviour', 'expected', 'said'),
+    [
+        (json_answer('nonsense'), ProtocolError, 'not JSON'),
+        (json_answer('[]'), ProtocolError, 'no list of "models"'),
+        (json_answer('{"models": {}}'), ProtocolError, 'no list of "models"'),
+        (json_answer('{"models": [5]}'), ProtocolError, 'no "endpoints"'),
+        (json_answer('{"models": [{"name": "a"}]}'), ProtocolError, 'no "endpoints"'),
+        (json_answer('{"models": [{"endpoints": {}}]}'), ProtocolError, 'without a "name"'),
+        ({'answer': (404, {}, {})}, ProtocolError, 'no list of models'),
+        ({'answer': (401, {}, {})}, AuthenticationError, 'refused the token'),
+        ({'answer': (503, {}, {})}, ServerError, '503'),
+        ({'answer': (302, {'Location': '/elsewhere'}, {})}, ServerError, '302'),
+        ({'raw': b''}, ConnectionFailedError, 'cannot be reached'),
+    ],
+)
+def test_a_list_that_cannot_be_had(door, directory, misbehaviour, expected, said):
+    for name, value in misbehaviour.items():
+        setattr(directory, name, value)
+    with door(TOKEN, api_endpoint=directory.url) as client, pytest.raises(expected) as caught:
+        client.list_models()
+    assert said in caught.value.message
+    assert str(caught.value).startswith(f'list of models on {directory.url}/models/: ')
+
+
+def test_a_server_alone_has_its_directory_at_the_usual_path(directory, door):
+    with door(TOKEN, api_endpoint=directory.url[: -len('/api/v1')] + '/') as client:
+        assert client.get_model(VIT).url == 'toy://grpc'
+        assert len(client.list_models()) == len(directory.models)
+    assert {asked.path for asked in directory.asked} == {'/api/v1/models/'}
+
+
 # -- browser login
 
 
@@ -474,7 +531,8 @@ def test_without_streams_nobody_is_asked_to_log_in(directory, stream):
         'print(type(error).__name__, error.message)', 'sys.stderr.write(error.message)'
     )
     lines = at_a_terminal(code, INFERENCE_API_ENDPOINT=directory.url)
-    assert lines == ['the model directory wants a token: give Client(token=...) or set JINA_AUTH_TOKEN']
+    (line,) = lines
+    assert line.startswith('the model directory wants a token: give Client(token=...), set JINA_AUTH_TOKEN, or ')
 
 
 # -- closing

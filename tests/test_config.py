@@ -149,7 +149,7 @@ def test_a_user_without_a_home_has_no_login():
         """
         import os
         from inference_client import Client
-        for name in ('HOME', 'JINA_HUB_ROOT'):
+        for name in ('HOME', 'JINA_HUB_ROOT', 'XDG_CONFIG_HOME'):
             os.environ.pop(name, None)
         os.setuid(54321)
         print(Client())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 from isolated import output_of
@@ -120,3 +124,18 @@ def test_servers(tmp_path, monkeypatch, photo):
         with serving(JinaAIServer(token='<your key>')) as jina:
             program = re.sub(r"(jinaai://[a-z0-9-]+)'", rf"\1?base={jina.url}/v1'", program)
             assert output_of(program) == SERVERS.strip()
+
+
+def test_security(tmp_path):
+    """Its commands, one after the other, on the file that it names."""
+    pytest.importorskip('click')
+    lines = [line for line in ''.join(blocks(page('security'), 'bash')).splitlines() if ' token ' in line]
+    printed = [
+        subprocess.run(
+            [sys.executable, '-m', *shlex.split(line.replace('inference-client', 'inference_client'), comments=True)],
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout for line in lines
+    ]  # fmt: skip
+    assert re.fullmatch('ict_[0-9a-f]{64}\n', printed[0])
+    assert json.loads(printed[1])['name'] == 'alice'
+    assert len(lines) == 3

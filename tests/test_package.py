@@ -35,7 +35,8 @@ HEAVY = {
 
 # From the bottom up. A module imports what is below it, and its neighbours of the same entry.
 LAYERS = [
-    {'_addresses', '_version', 'errors'},
+    {'_addresses', '_private_file', '_version', 'errors'},
+    {'_logins', '_tls'},
     {
         '_config',
         '_documents',

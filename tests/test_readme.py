@@ -71,22 +71,38 @@ def shell_lines():
     return ''.join(blocks(README, 'bash')).replace('\\\n', ' ').splitlines()
 
 
-def commands():
-    return [line for line in shell_lines() if line.startswith('inference-client ') and ' serve ' not in line]
+def commands(*names):
+    """Lines that run one of these commands of ours."""
+    return [line for line in shell_lines() if line.split()[:1] == ['inference-client'] and line.split()[1] in names]
 
 
-@pytest.mark.parametrize('line', commands())
+def run_line(line, **options):
+    command = [sys.executable, '-m', 'inference_client', *shlex.split(line, comments=True)[1:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize('line', commands('encode', 'rank', 'caption', 'vqa'))
 def test_commands_of_the_readme(folder, line):
     pytest.importorskip('onnxruntime')
     line, fails, _ = line.partition(' || true')
-    command = [sys.executable, '-m', 'inference_client', *shlex.split(line)[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_line(line)
     assert done.returncode == bool(fails), done.stderr
     assert ('"error": ' in done.stdout) == bool(fails)
     if '--output' in line:
         assert np.load(folder / 'embeddings.npy').shape == (2, 384)
     else:
         assert '"input": ' in done.stdout
+
+
+def test_the_login_of_the_readme(monkeypatch):
+    pytest.importorskip('click')
+    monkeypatch.setenv('PYTHON_KEYRING_BACKEND', 'keyring.backends.fail.Keyring')
+    with model_directory({}, token='<your token>') as directory:
+        login, logout = (line.replace('https://host/api/v1', directory.url) for line in commands('login', 'logout'))
+        assert 'stored the token' in run_line(login, input='<your token>').stderr
+        assert run_line('inference-client encode hi --model nope').returncode == 1
+        assert run_line(logout).returncode == 0
+    assert {asked.authorization for asked in directory.asked} == {'<your token>'}
 
 
 def test_curl_of_the_readme(server):

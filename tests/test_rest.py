@@ -375,7 +375,7 @@ def test_urls_that_are_of_no_use(url, words):
 
 
 def test_a_token_that_is_bearer_already_is_sent_as_it_is():
-    address = address_of('openai+http://host', TransportOptions('Bearer abc'), ())
+    address = address_of('openai+https://host', TransportOptions('Bearer abc'), ())
     assert address.headers['Authorization'] == 'Bearer abc'
 
 

@@ -19,15 +19,21 @@ from .options import CLIENT, make_client, one_line, with_options
 @click.argument('name', required=False)
 @with_options(CLIENT)
 def models(name: str | None, **options: Any) -> None:
-    """Show the models of this process, or the model NAME as the model directory describes it.
+    """Show the models of the model directory and of this process, or only the model NAME: a line of JSON for each.
+
+    The directory is that of --api-endpoint, else of INFERENCE_API_ENDPOINT, else the one that was logged in to.
 
     \b
+    Example: inference-client models --api-endpoint https://host/api/v1
     Example: inference-client models --api-endpoint https://host/api/v1 ViT-B-32::openai
     """
     client = make_client(**options)
     if name:
         _show(client.get_model(name).spec)
         return
+    for spec in client.list_models():
+        if spec.named:  # else there is no directory
+            _show(spec)
     for engine in plugins().listed('engine'):
         _show(client.get_model(f'local://{engine.name}').spec)
 

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 F = TypeVar('F', bound=Callable[..., Any])
 
+TRUST = (
+    click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
+    click.option('--client-cert', metavar='PEM', help='Certificate to show to servers that ask for one.'),
+    click.option('--client-key', metavar='PEM', help='Its private key, unless that is in the same file.'),
+    click.option('--allow-insecure-token', is_flag=True, help='Send the token to other machines in plain text, too.'),
+)
 CLIENT = (
     click.option(
         '--token',
@@ -20,9 +26,12 @@ CLIENT = (
         is_flag=True,
         help='Ask for the token; else JINA_AUTH_TOKEN or the stored login.',
     ),
-    click.option('--api-endpoint', metavar='URL', help='Model directory; else INFERENCE_API_ENDPOINT.'),
-    click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
+    click.option(
+        '--api-endpoint', metavar='URL', help='Model directory; else INFERENCE_API_ENDPOINT, or that of the last login.'
+    ),
+    *TRUST,
 )
+CLIENT_NAMES = ('ask_token', 'api_endpoint', 'ca_file', 'client_cert', 'client_key', 'allow_insecure_token')
 MODEL = (
     click.option(
         '--model',
@@ -81,19 +90,22 @@ def with_options(options: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
     return decorate
 
 
-def make_client(ask_token: bool, api_endpoint: str | None, ca_file: str | None) -> Client:
+def make_client(ask_token: bool, **settings: Any) -> Client:
     """A client from the options; the token comes from the environment or a prompt, never from an argument."""
     from ..client import Client
 
     token = click.prompt('Token', hide_input=True, err=True) if ask_token else None
-    return Client(token, api_endpoint=api_endpoint, ca_file=ca_file)
+    return Client(token, **settings)
 
 
-def find_model(
-    model: str, protocol: str | None, ask_token: bool, api_endpoint: str | None, ca_file: str | None
-) -> Model:
+def take_client(options: dict[str, Any]) -> Client:
+    """A client from the options that `CLIENT` adds to a command, which are taken out of its options."""
+    return make_client(**{name: options.pop(name) for name in CLIENT_NAMES})
+
+
+def find_model(model: str, protocol: str | None, **settings: Any) -> Model:
     """The model that the options name."""
-    return make_client(ask_token, api_endpoint, ca_file).get_model(model, protocol=protocol)
+    return make_client(**settings).get_model(model, protocol=protocol)
 
 
 def one_line(message: Any) -> str:

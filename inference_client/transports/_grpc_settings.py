@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from .._config import trusted
+from .._tls import client_pair, trusted
 from .._wire.status import token_refused
 from ..errors import (
     InferenceError,
@@ -78,7 +78,7 @@ def channel_arguments(address: Address, options: TransportOptions, seconds: floa
         return address.target, settings
     certificates = trusted(options.ca_file)
     roots = Path(certificates).read_bytes() if certificates else None
-    return address.target, grpc.ssl_channel_credentials(roots), settings
+    return address.target, grpc.ssl_channel_credentials(roots, *client_pair(options)), settings
 
 
 def metadata_of(options: TransportOptions) -> Any:

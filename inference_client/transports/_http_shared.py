@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Mapping
+from typing import Mapping, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from docarray import DocumentArray
 
 from .._messages import Request, Response
-from .._wire.json import decode_response, encode_request
+from .._tls import check_secrecy
+from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
 from ..errors import InferenceError, ProtocolError, UnsupportedTaskError
 from .base import TransportOptions, split_url
 
-HEADERS = {'Content-Type': 'application/json', 'Accept': 'application/json'}
+JSON = 'application/json'
+PROTOBUF = 'application/x-protobuf'  # the messages of gRPC: a server spends a twentieth of the time on them
+HEADERS = {'Content-Type': JSON, 'Accept': JSON}
+TAKES = 'Accept-Post'  # the header of an answer that says what else may be posted there
+NOT_TAKEN = (406, 415, 422)  # stock Jina: 422
 POST = '/post'
 NO_SUCH_PATH = (404, 405)
 FAILED = (1, 'ERROR')  # as a number or name of Jina's `StatusProto`
@@ -30,6 +35,7 @@ class Site:
         base: the URL that paths are put behind.
         headers: sent with each request.
         path: `/post` of a Flow, '' of a Deployment, None before it is known.
+        protobuf: whether it takes `PROTOBUF`, as far as is known: the answer to a first request in JSON says so.
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
@@ -37,25 +43,58 @@ class Site:
         self.base = url.rstrip('/')
         if self.base.endswith(POST):
             self.base = self.base[: -len(POST)]
+        check_secrecy(self.base, options)
         self.headers = {**HEADERS, 'Authorization': options.token} if options.token else HEADERS
         self.path: str | None = None
+        self.protobuf = False
+        self._refused = False
 
-    def learn(self, path: str, status: int) -> None:
-        """Note what a first request says of the server."""
+    def learn(self, path: str, status: int, headers: Mapping[str, str]) -> None:
+        """Note what an answer says of the server."""
         if status == 200:
             self.path = POST if path == POST else ''
+        if path == POST and not self._refused:
+            self.protobuf = PROTOBUF in headers.get(TAKES, '').lower()
+
+    def refused(self, status: int) -> None:
+        """Note that it took no `PROTOBUF` after all, given the status of the same request in JSON."""
+        if status not in NOT_TAKEN:  # else it was the request
+            self._refused, self.protobuf = True, False
 
 
-def packed(request: Request) -> tuple[bytes, DocumentArray]:
-    """The body of a request, and its documents as they are in it."""
+class Packed(NamedTuple):
+    """A request as it travels.
+
+    Attributes:
+        data: the body.
+        kind: its media type, which the answer should have, too.
+        documents: those of the request, as they are in the body.
+    """
+
+    data: bytes
+    kind: str
+    documents: DocumentArray
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """That go with the body."""
+        return {'Content-Type': self.kind, 'Accept': self.kind}
+
+
+def packed(request: Request, as_protobuf: bool) -> Packed:
+    """A request, ready to be sent."""
+    if as_protobuf:
+        return Packed(protobuf.encode_request(request), PROTOBUF, request.documents)
     documents = pack(request.documents)
-    return encode_request(dataclasses.replace(request, documents=documents)), documents
+    return Packed(json.encode_request(dataclasses.replace(request, documents=documents)), JSON, documents)
 
 
-def unpacked(content: bytes, request: Request, sent: DocumentArray) -> Response:
+def unpacked(content: bytes, headers: Mapping[str, str], request: Request, sent: Packed) -> Response:
     """The response in the body of an answer."""
-    response = decode_response(content, request.id)
-    unpack(response.documents, sent)
+    if headers.get('Content-Type', '').lower().startswith(PROTOBUF):
+        return Response(request.id, protobuf.read_response(protobuf.decode_message(content)).documents)
+    response = json.decode_response(content, request.id)
+    unpack(response.documents, sent.documents)
     return response
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import ssl
 import threading
 import time
 from functools import partial
@@ -17,7 +16,7 @@ from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.protocol import State
 
-from .._config import trusted
+from .._tls import context
 from .._wire.protobuf import decode_message
 from .._wire.status import http_failure
 from ..errors import InferenceError, ProtocolError, RequestTooLargeError, closed, unreachable
@@ -215,7 +214,7 @@ def _arguments(url: str, options: TransportOptions) -> dict[str, Any]:
         'logger': wire_logger,
     }
     if url[:4].lower() == 'wss:':
-        arguments['ssl'] = ssl.create_default_context(cafile=trusted(options.ca_file))
+        arguments['ssl'] = context(options)
     if not options.trust_env and 'proxy' in inspect.signature(connect).parameters:
         arguments['proxy'] = None  # websockets before 15 knows no proxies
     return arguments

@@ -15,6 +15,7 @@ from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
 from .._threads import Threads
+from .._tls import check_secrecy
 from ..errors import ConfigurationError
 
 THREADS = 64  # requests under way at once, where an asynchronous caller uses a transport that blocks
@@ -30,11 +31,17 @@ class TransportOptions:
         token: sent as `authorization` with each request, or once with the handshake of a WebSocket.
         ca_file: certificates (PEM) that a secure server is checked against, in place of the system's.
         trust_env: whether proxies and passwords of the environment (`HTTP_PROXY`, `.netrc`) are used.
+        client_cert: certificate (PEM) that is shown to a secure server that asks for one.
+        client_key: its private key (PEM), unless that is in the same file.
+        allow_insecure_token: whether the token may travel over plain `grpc`, `http` and `ws` to other machines.
     """
 
     token: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     trust_env: bool = True
+    client_cert: str | None = None
+    client_key: str | None = None
+    allow_insecure_token: bool = False
 
 
 class Transport(ABC):
@@ -45,9 +52,13 @@ class Transport(ABC):
     Attributes:
         url: where the model is.
         options: token, certificates, and whether to trust the environment.
+
+    Raises:
+        ConfigurationError: the token would travel in plain text to another machine.
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
+        check_secrecy(url, options)
         self.url = url
         self.options = options
 
@@ -118,6 +129,7 @@ class AsyncTransport(ABC):
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
+        check_secrecy(url, options)
         self.url = url
         self.options = options
 

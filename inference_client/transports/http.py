@@ -1,19 +1,33 @@
-"""HTTP: JSON over kept-alive connections, one request at a time on each."""
+"""HTTP: JSON, or messages where the server takes them, over kept-alive connections, a request at a time on each."""
 
 from __future__ import annotations
 
 import os
 import threading
 from http.client import HTTPException
+from typing import Mapping
 
 import requests
 
-from .._config import trusted
 from .._http import Deadline, Session
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._tls import client_files, trusted
 from ..errors import no_answer, unreachable
-from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, is_ready, packed, printable, unpacked
+from ._http_shared import (
+    NO_SUCH_PATH,
+    NOT_TAKEN,
+    POST,
+    PROTOBUF,
+    READY_PATHS,
+    Packed,
+    Site,
+    failure,
+    is_ready,
+    packed,
+    printable,
+    unpacked,
+)
 from .base import AsyncTransport, Transport, TransportOptions
 
 
@@ -30,6 +44,7 @@ class HttpTransport(Transport):
         self._site = site or Site(url, options)
         # Given with each request, for the environment overrides a session's own.
         self._trusted = trusted(options.ca_file) or True
+        self._certificate = client_files(options)
         self._free: list[Session] = []
         self._closed = 0  # how often: a session of an earlier time is not kept
         self._process = os.getpid()
@@ -46,11 +61,10 @@ class HttpTransport(Transport):
     def send(self, request: Request, timeouts: Timeouts) -> Response:
         """Send one request; see `Transport`. What the timeout cannot bound is told at `Deadline`."""
         with Deadline(timeouts.read) as deadline:
-            data, sent = packed(request)
-            answer = self._answer(request.endpoint, data, deadline, timeouts.connect)
+            sent, answer = self._sent(request, deadline, timeouts.connect)
         if answer.status_code != 200:
-            raise failure(answer.status_code, answer.headers, answer.text, request.endpoint, len(data))
-        return unpacked(answer.content, request, sent)
+            raise failure(answer.status_code, answer.headers, answer.text, request.endpoint, len(sent.data))
+        return unpacked(answer.content, answer.headers, request, sent)
 
     def is_ready(self, timeouts: Timeouts) -> bool:
         for path in READY_PATHS:
@@ -69,27 +83,47 @@ class HttpTransport(Transport):
         for session in sessions:
             session.close()
 
-    def _answer(self, endpoint: str, data: bytes, deadline: Deadline, connect: float) -> requests.Response:
+    def _sent(self, request: Request, deadline: Deadline, connect: float) -> tuple[Packed, requests.Response]:
+        """The request as it was sent, and the answer."""
         if self._site.path is None:
             if not self._finding.acquire(timeout=deadline.left()):
                 raise no_answer(deadline.seconds)
             try:
                 if self._site.path is None:
-                    return self._find_path(endpoint, data, deadline, connect)
+                    return self._find_path(request, deadline, connect)
             finally:
                 self._finding.release()
-        return self._request('POST', self._site.path or endpoint, data, deadline, connect)
+        sent, answer = self._posted(request, self._site.protobuf, deadline, connect)
+        if sent.kind == PROTOBUF and answer.status_code in NOT_TAKEN:
+            sent, answer = self._posted(request, False, deadline, connect)
+            self._site.refused(answer.status_code)
+        return sent, answer
 
-    def _find_path(self, endpoint: str, data: bytes, deadline: Deadline, connect: float) -> requests.Response:
-        for path in (POST, endpoint):
-            answer = self._request('POST', path, data, deadline, connect)
-            self._site.learn(path, answer.status_code)
+    def _posted(
+        self, request: Request, as_protobuf: bool, deadline: Deadline, connect: float
+    ) -> tuple[Packed, requests.Response]:
+        sent = packed(request, as_protobuf)
+        return sent, self._request(
+            'POST', self._site.path or request.endpoint, sent.data, deadline, connect, sent.headers
+        )
+
+    def _find_path(self, request: Request, deadline: Deadline, connect: float) -> tuple[Packed, requests.Response]:
+        sent = packed(request, False)
+        for path in (POST, request.endpoint):
+            answer = self._request('POST', path, sent.data, deadline, connect, sent.headers)
+            self._site.learn(path, answer.status_code, answer.headers)
             if answer.status_code not in NO_SUCH_PATH:
                 break
-        return answer
+        return sent, answer
 
     def _request(
-        self, method: str, path: str, data: bytes | None, deadline: Deadline, connect: float
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        deadline: Deadline,
+        connect: float,
+        headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         session, closed = self._take()
         answer = None
@@ -98,9 +132,10 @@ class HttpTransport(Transport):
                 method,
                 self._site.base + path,
                 data=data,
-                headers=self._site.headers,
+                headers={**self._site.headers, **(headers or {})},
                 timeout=(min(connect, deadline.left()), deadline.left()),
                 verify=self._trusted,
+                cert=self._certificate,
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one

@@ -1,4 +1,4 @@
-"""HTTP in an event loop: JSON over a pool of kept-alive connections."""
+"""HTTP in an event loop, over a pool of kept-alive connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,20 @@ from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
 from ..errors import closed, no_answer, unreachable
-from ._http_shared import NO_SUCH_PATH, POST, READY_PATHS, Site, failure, is_ready, packed, printable, unpacked
+from ._http_shared import (
+    NO_SUCH_PATH,
+    NOT_TAKEN,
+    POST,
+    PROTOBUF,
+    READY_PATHS,
+    Packed,
+    Site,
+    failure,
+    is_ready,
+    packed,
+    printable,
+    unpacked,
+)
 from ._loops import PerLoop
 from .base import AsyncTransport, TransportOptions
 
@@ -41,21 +54,18 @@ class AsyncHttpTransport(AsyncTransport):
     def __init__(self, url: str, options: TransportOptions, site: Site | None = None) -> None:
         super().__init__(url, options)
         self._site = site or Site(url, options)
-        self._tls = tls_for(self._site.base, options.ca_file)
+        self._tls = tls_for(self._site.base, options)
         self._pools: PerLoop[_Pool] = PerLoop(partial(_open, self._site.base, self._site.headers, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        data, sent = await off_the_loop(weight(request), packed, request)
-        known = self._site.path
-        for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
-            answer = await self._request('POST', path, data, timeouts)
-            self._site.learn(path, answer.status)
-            if answer.status not in NO_SUCH_PATH:
-                break
+        sent, answer = await self._sent(request, self._site.protobuf, timeouts)
+        if sent.kind == PROTOBUF and answer.status in NOT_TAKEN:
+            sent, answer = await self._sent(request, False, timeouts)
+            self._site.refused(answer.status)
         if answer.status != 200:
             text = answer.content.decode(errors='replace')
-            raise failure(answer.status, answer.headers, text, request.endpoint, len(data))
-        return await off_the_loop(len(answer.content), unpacked, answer.content, request, sent)
+            raise failure(answer.status, answer.headers, text, request.endpoint, len(sent.data))
+        return await off_the_loop(len(answer.content), unpacked, answer.content, answer.headers, request, sent)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         for path in READY_PATHS:
@@ -69,12 +79,26 @@ class AsyncHttpTransport(AsyncTransport):
     async def close(self) -> None:
         await self._pools.close()
 
-    async def _request(self, method: str, path: str, data: bytes | None, timeouts: Timeouts) -> _Answer:
+    async def _sent(self, request: Request, as_protobuf: bool, timeouts: Timeouts) -> tuple[Packed, _Answer]:
+        """The request as it was sent, and the answer."""
+        sent = await off_the_loop(weight(request), packed, request, as_protobuf)
+        known = self._site.path
+        for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
+            answer = await self._request('POST', path, sent.data, timeouts, sent.headers)
+            self._site.learn(path, answer.status, answer.headers)
+            if answer.status not in NO_SUCH_PATH:
+                break
+        return sent, answer
+
+    async def _request(
+        self, method: str, path: str, data: bytes | None, timeouts: Timeouts, headers: Mapping[str, str] | None = None
+    ) -> _Answer:
         session, proxy = await self._pools.get()
         try:
             async with session.request(
                 method,
                 self._site.base + path,
+                headers=headers,
                 data=io.BytesIO(data) if data and len(data) >= LARGE else data,  # of which it is sent in parts
                 timeout=aiohttp.ClientTimeout(total=timeouts.read, sock_connect=timeouts.connect),
                 ssl=self._tls,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inference_client.cli.options import CLIENT, make_client, with_options
+from inference_client.cli.options import CLIENT, take_client, with_options
 
 from .task import SIZE
 
@@ -26,9 +26,6 @@ def upscale(
     images: tuple[str, ...],
     output: str,
     model: str,
-    ask_token: bool,
-    api_endpoint: str | None,
-    ca_file: str | None,
     **arguments: Any,
 ) -> None:
     """Write larger versions of IMAGES, and show their sizes as JSON lines.
@@ -37,7 +34,7 @@ def upscale(
     Example: inference-client upscale photo.jpg --scale 1600:-1 --output large.png
     """
     image = images[0] if len(images) == 1 else list(images)
-    with make_client(ask_token, api_endpoint, ca_file) as client:
+    with take_client(arguments) as client:
         answered = client.get_model(model).upscale(image=image, output_path=output, **arguments)
     for name, document in zip(images, answered):
         size = {side: document.tags[side] for side in SIZE}

@@ -27,6 +27,10 @@ def inference_client_transports() -> dict[str, str]:
         'local': 'inference_client.transports.local:LocalTransport',
         'openai+http': 'inference_client.transports.rest.openai:OpenAITransport',
         'openai+https': 'inference_client.transports.rest.openai:OpenAITransport',
+        'infinity+http': 'inference_client.transports.rest.infinity:InfinityTransport',
+        'infinity+https': 'inference_client.transports.rest.infinity:InfinityTransport',
+        'tei+http': 'inference_client.transports.rest.tei:TeiTransport',
+        'tei+https': 'inference_client.transports.rest.tei:TeiTransport',
         'jinaai': 'inference_client.transports.rest.jinaai:JinaAITransport',
     }
 

@@ -7,7 +7,22 @@ from isolated import write_distribution
 
 BUILT_IN = {
     'task': ['caption', 'encode', 'rank', 'vqa'],
-    'transport': ['grpc', 'grpcs', 'http', 'https', 'jinaai', 'local', 'openai+http', 'openai+https', 'ws', 'wss'],
+    'transport': [
+        'grpc',
+        'grpcs',
+        'http',
+        'https',
+        'infinity+http',
+        'infinity+https',
+        'jinaai',
+        'local',
+        'openai+http',
+        'openai+https',
+        'tei+http',
+        'tei+https',
+        'ws',
+        'wss',
+    ],
     'engine': ['echo', 'embedded'],
     'command': [
         'caption',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 
 import pytest
 from isolated import output_of
+from model_servers import InfinityServer, TeiServer
 from pages import ROOT, blocks, run_program, run_tests
 from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
 
@@ -108,6 +110,12 @@ SERVERS = f"""
 (8,)
 (8,)
 {RELEVANCE}
+(8,)
+(8,)
+{RELEVANCE}
+(8,)
+{RELEVANCE}
+['rank']
 ['encode', 'rank'] ['text'] None None None
 """
 
@@ -117,10 +125,20 @@ def test_servers(tmp_path, monkeypatch, photo):
     shutil.copy(photo, tmp_path)
     monkeypatch.chdir(tmp_path)
     program = '\n'.join(blocks(page('servers'), 'python'))
-    with serving(OllamaServer()) as ollama, serving(VllmServer()) as vllm, serving(LlamaCppServer()) as llama:
-        for server, port in ((ollama, 11434), (vllm, 8000), (llama, 8080)):
-            assert f'//127.0.0.1:{port}/' in program
-            program = program.replace(f'http://127.0.0.1:{port}', server.url)
+    infinity = InfinityServer(models={'clip': ['embed', 'image_embed'], 'reranker': ['rerank']})
+    servers = {
+        11434: OllamaServer(),
+        8000: VllmServer(),
+        8090: TeiServer(),
+        8091: TeiServer(kind='reranker'),
+        8080: LlamaCppServer(),
+        7997: infinity,
+    }
+    with contextlib.ExitStack() as stack:
+        for port, server in servers.items():
+            stack.enter_context(serving(server))
+            program, count = re.subn(rf'http://127\.0\.0\.1:{port}\b', server.url, program)
+            assert count
         with serving(JinaAIServer(token='<your key>')) as jina:
             program = re.sub(r"(jinaai://[a-z0-9-]+)'", rf"\1?base={jina.url}/v1'", program)
             assert output_of(program) == SERVERS.strip()

@@ -278,7 +278,7 @@ def test_parameters_that_are_of_no_use(open_model):
 
 
 def test_a_plugin_task_is_none_of_its_tasks(open_model):
-    from inference_client.testing.transports import task_at
+    from inference_client.testing._transport_kit import task_at
 
     with serving(OpenAIServer()) as server:
         with pytest.raises(UnsupportedTaskError, match='cannot upscale: it offers caption, encode, rank, vqa'):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Mapping, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Container, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 from docarray import Document
@@ -76,12 +76,13 @@ class Dialect(ABC):
             'caption': self.caption,
             'vqa': self.vqa,
         }
-        if task not in self.tasks or task not in runners:
-            raise UnsupportedTaskError(f'{self.server} cannot {task}: it offers {", ".join(sorted(self.tasks))}')
+        self._check_offer(task, runners)
         if len(documents) > 1 and task in self.one_each:
             raise RequestTooLargeError(f'{self.server} takes one document a request for {task}: send them one by one')
         self._check(task, documents)
         yield from self.prepare()
+        self._check_offer(task, runners)  # by what is known of the server now
+        self._check(task, documents)
         yield from runners[task](documents, request.parameters)
         return documents
 
@@ -243,6 +244,11 @@ class Dialect(ABC):
 
         rows = yield from self.in_parts(kind, documents, make, self.read_embeddings)
         return rows
+
+    def _check_offer(self, task: str, runners: Container[str]) -> None:
+        if task not in self.tasks or task not in runners:
+            offered = ', '.join(sorted(self.tasks)) or 'none of the tasks'
+            raise UnsupportedTaskError(f'{self.server} cannot {task}: it offers {offered}')
 
     def _check(self, task: str, documents: Sequence[Document]) -> None:
         """See that the server takes what the documents hold, before anything is sent."""

@@ -35,9 +35,9 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
         return ProtocolError(f'the server redirects to {answer.headers.get("Location", "nowhere")}: give that address')
     if status in (404, 405, 501):
         return _missing(server, call, said)
+    if status in (400, 413, 422) and limits.too_many(said, call.inputs):
+        return RequestTooLargeError(f'the server takes no {call.inputs} inputs at once ({status}): {said}')
     if status in (400, 422):
-        if limits.too_many(said, call.inputs):
-            return RequestTooLargeError(f'the server takes no {call.inputs} inputs at once ({status}): {said}')
         if NO_SUCH_API.search(said):
             return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
         return InputError(f'the server refused the request ({status}): {said or "it gave no reason"}')

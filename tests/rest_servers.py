@@ -248,7 +248,7 @@ class VllmServer(OpenAIServer):
     def rerank(self, body):
         self.fits(body, {'model': str, 'query': str, 'documents': list}, ('top_n', 'truncate_prompt_tokens'))
         self.known(body)
-        scores = relevances([body['query'], *map(self.text, body['documents'])])
+        scores = relevances([body['query'], *map(self.text, self.counted(body['documents']))])
         results = [
             {'index': index, 'document': {'text': body['documents'][index]}, 'relevance_score': scores[index]}
             for index in np.argsort(-np.array(scores)).tolist()

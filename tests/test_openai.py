@@ -188,6 +188,16 @@ def test_images_are_ranked_by_cosines(open_model):
     assert set(scores(answer.matches[0])) == {'clip_score', 'clip_score_cosine'}
 
 
+def test_more_candidates_than_the_server_takes(open_model):
+    candidates = [f'text {number}' for number in range(10)]
+    with serving(VllmServer(most=4)) as server:
+        (answer,) = open_model(url_of(server)).rank(reference='a', candidates=candidates)
+        counts = [len(asked.body['documents']) for asked in server.asked if asked.path == '/v1/rerank']
+    assert counts == [10, 4, 4, 2]
+    found = {match.text: match.scores['relevance_score'].value for match in answer.matches}
+    assert found == pytest.approx(dict(zip(candidates, relevances(['a', *candidates]))))
+
+
 def test_a_model_that_the_reranker_does_not_know_is_an_error(open_model):
     with serving(VllmServer()) as server, pytest.raises(ModelNotFoundError, match='does not exist'):
         open_model(url_of(server, '?model=other')).rank(reference='a', candidates=['b'])
@@ -225,6 +235,15 @@ def test_images_are_described(open_model):
     assert all((body['max_tokens'], body['temperature']) == (20, 0) for body in calls)
     sent = sorted(from_data_uri(body['messages'][0]['content'][0]['image_url']['url']) for body in calls)
     assert sent == sorted(images)
+
+
+def test_several_images_are_described_at_the_same_time(open_model):
+    """They are one batch of the call, and a request each; as many are under way as `prefetch` says."""
+    with serving(OpenAIServer(seconds=0.2)) as server:
+        model = open_model(url_of(server, f'?model={server.models[0]}'))
+        model.caption(image=encoded('PNG'))
+        model.caption(image=[encoded('PNG', seed) for seed in range(4)], prefetch=2)
+    assert server.busiest == 2
 
 
 def test_the_prompt_of_a_caption_may_be_another(open_model):

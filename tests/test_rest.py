@@ -13,8 +13,10 @@ import numpy as np
 import orjson
 import pytest
 from docarray import Document, DocumentArray
+from doors import DOORS
 from hypothesis import given
 from hypothesis import strategies as st
+from peers import tls
 from rest_kit import RestKit, encoded
 from rest_servers import JinaAIServer, OpenAIServer, VllmServer, from_data_uri, serving
 
@@ -22,6 +24,7 @@ from inference_client import (
     AuthenticationError,
     Client,
     ConfigurationError,
+    ConnectionFailedError,
     InferenceError,
     InputError,
     ModelNotFoundError,
@@ -195,6 +198,34 @@ def test_a_timeout_is_for_all_calls_of_a_request():
         model = client.get_model(f'openai+{server.url}/v1')  # /models, then /embeddings
         with pytest.raises(InferenceError, match=r'no answer within 0\.6 s'):
             model.encode(text='a', timeout=0.6)
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_over_tls(door, tmp_path):
+    authority = pytest.importorskip('trustme').CA()
+    authority.cert_pem.write_to_path(tmp_path / 'ca.pem')
+    file = tmp_path / 'server.pem'
+    authority.issue_cert('localhost').private_key_and_cert_chain_pem.write_to_path(file)
+    with serving(OpenAIServer()) as server, tls(server.url, str(file), str(file)) as url:
+        with DOORS[door]('a-token', ca_file=str(tmp_path / 'ca.pem'), retry=ONCE) as client:
+            assert len(client.get_model(f'openai+{url}/v1').encode(text='a')) == 1
+        with DOORS[door]('a-token', retry=ONCE) as client, pytest.raises(ConnectionFailedError, match='certificate'):
+            client.get_model(f'openai+{url}/v1').encode(text='a')
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_a_proxy_of_the_environment_is_used_if_that_is_trusted(door, monkeypatch):
+    for name in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    with serving(OpenAIServer()) as server, serving(OpenAIServer()) as proxy:
+        monkeypatch.setenv('http_proxy', proxy.url)
+        url = f'openai+{server.url}/v1?model={MODEL}'
+        with DOORS[door](trust_env=False, retry=ONCE) as client:
+            client.get_model(url).encode(text='a')
+        assert proxy.asked == []
+        with DOORS[door](retry=ONCE) as client, pytest.raises(UnsupportedTaskError):  # it passes nothing on
+            client.get_model(url).encode(text='a')
+        assert [asked.path for asked in proxy.asked] == [f'{server.url}/v1/embeddings']
 
 
 # -- limits

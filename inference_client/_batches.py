@@ -87,6 +87,11 @@ class Batches:
         """Whether nothing is out or due."""
         return not self.out and not self._due
 
+    @property
+    def single(self) -> bool:
+        """Whether one is out, and no other is due."""
+        return len(self.out) == 1 and not self._due
+
     def add(self, items: list[tuple[int, Document]]) -> None:
         """Let documents go out as one batch."""
         self._put_off(0.0, Batch(items))

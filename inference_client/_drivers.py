@@ -96,13 +96,14 @@ class _Flights:
 
     def start_all(self, ended: bool) -> None:
         """Send what may be sent now; `ended` says that no more input comes."""
-        alone = self._exchange.window == 1 or (ended and self._exchange.fed <= self._exchange.batch_size)
+        few = ended and self._exchange.fed <= self._exchange.batch_size
         while True:
             now = time.monotonic()
             request = self._exchange.next_request(now)
             if request is None:
                 return
             timeouts = self._exchange.timeouts(request, now)
+            alone = self._exchange.window == 1 or (few and self._exchange.single)
             try:
                 response = self._start(request, timeouts, now, alone)
             except Exception as error:  # noqa: BLE001 - a transport may be somebody's code

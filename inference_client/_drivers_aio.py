@@ -64,14 +64,14 @@ class _Tasks:
                 await self._source.feed_async(exchange)
             else:
                 self._feeding = asyncio.ensure_future(self._source.feed_async(exchange))
-        alone = not self._running and self._source.ended and exchange.fed <= exchange.batch_size
+        few = self._source.ended and exchange.fed <= exchange.batch_size
         while True:
             now = time.monotonic()
             request = exchange.next_request(now)
             if request is None:
                 break
             sending = self._send(request, exchange.timeouts(request, now))
-            if alone:
+            if few and not self._running and exchange.single:
                 await sending
             else:
                 self._running.add(asyncio.ensure_future(sending))

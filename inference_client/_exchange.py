@@ -70,6 +70,11 @@ class Exchange:
         """Whether there is nothing left to send or to wait for."""
         return self._batches.over and (self._ended or self.failure is not None)
 
+    @property
+    def single(self) -> bool:
+        """Whether the request that is out has no other beside it: a batch that was split is several."""
+        return self._batches.single
+
     def feed(self, documents: Sequence[Document]) -> None:
         """Take the next documents of the input."""
         unknown = list(enumerate(documents, self.fed))

@@ -31,6 +31,8 @@ def inference_client_transports() -> dict[str, str]:
         'infinity+https': 'inference_client.transports.rest.infinity:InfinityTransport',
         'tei+http': 'inference_client.transports.rest.tei:TeiTransport',
         'tei+https': 'inference_client.transports.rest.tei:TeiTransport',
+        'kserve+http': 'inference_client.transports.rest.kserve:KServeTransport',
+        'kserve+https': 'inference_client.transports.rest.kserve:KServeTransport',
         'jinaai': 'inference_client.transports.rest.jinaai:JinaAITransport',
     }
 

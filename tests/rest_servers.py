@@ -391,8 +391,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         data = self.rfile.read(int(self.headers['Content-Length']))
-        assert self.headers['Content-Type'] == 'application/json'
-        self.reply(json.loads(data))
+        head = self.headers['Inference-Header-Content-Length']
+        if head is None:
+            assert self.headers['Content-Type'] == 'application/json'
+            self.reply(json.loads(data))
+        else:  # Triton's way to send bytes behind JSON
+            self.reply({**json.loads(data[: int(head)]), 'bytes': data[int(head) :]})
 
     def reply(self, body):
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -15,6 +15,8 @@ BUILT_IN = {
         'infinity+http',
         'infinity+https',
         'jinaai',
+        'kserve+http',
+        'kserve+https',
         'local',
         'openai+http',
         'openai+https',

@@ -15,6 +15,7 @@ from isolated import output_of
 from model_servers import InfinityServer, TeiServer
 from pages import ROOT, blocks, run_program, run_tests
 from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
+from triton_server import CLIP, Model, TritonServer
 
 DOCS = ROOT / 'docs'
 ADDRESS = '127.0.0.1:5100[01]'
@@ -116,8 +117,31 @@ SERVERS = f"""
 (8,)
 {RELEVANCE}
 ['rank']
+(8,)
+(8,)
+{COSINES}
+['encode', 'rank'] 8 4
+{PICTURE}Is it a cat?
 ['encode', 'rank'] ['text'] None None None
 """
+
+
+MODELS = {
+    'clip': CLIP,
+    'language': Model(
+        {'INPUT_0': ('BYTES', [-1])},
+        {'OUTPUT_0': ('FP32', [-1, 8])},
+        roles={'INPUT_0': 'text', 'OUTPUT_0': 'embedding'},
+    ),
+    'vision': Model(
+        {'pixel_values': ('FP32', [-1, 3, 224, 224])},
+        {'image_embeds': ('FP32', [-1, 8])},
+        most=4,
+        roles={'pixel_values': 'image', 'image_embeds': 'embedding'},
+        normalize='clip',
+    ),
+    'blip2': Model({'image': ('BYTES', [-1, 1]), 'prompt': ('BYTES', [-1, 1])}, {'response': ('BYTES', [-1, 1])}),
+}
 
 
 def test_servers(tmp_path, monkeypatch, photo):
@@ -133,6 +157,7 @@ def test_servers(tmp_path, monkeypatch, photo):
         8091: TeiServer(kind='reranker'),
         8080: LlamaCppServer(),
         7997: infinity,
+        8001: TritonServer(models=MODELS),
     }
     with contextlib.ExitStack() as stack:
         for port, server in servers.items():

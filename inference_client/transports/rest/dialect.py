@@ -31,6 +31,8 @@ Read = Callable[[HttpCall, Any], List[Out]]
 class Dialect(ABC):
     """One server. A subclass says what it can do, and writes `embed_call` and `read_embeddings`, or whole tasks.
 
+    It is one list of what a subclass may replace, so it is long.
+
     The methods that talk to the server are generators: each `yield` of a call gives its answer, and `yield from
     self.ask(call)` what is in it. A dialect is shared by threads; what it remembers of the server may be written
     twice, to the same end.
@@ -231,7 +233,8 @@ class Dialect(ABC):
             except RequestTooLargeError:
                 if len(part) == 1:
                     raise
-                most = len(part) // 2
+                if self.limits.most(kind) >= len(part):  # it was not the number, or no other was named
+                    most = len(part) // 2
                 continue
             results += read(call, answer)
         return results

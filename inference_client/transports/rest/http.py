@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generator, Mapping, TypeVar
 
 import orjson
@@ -20,14 +20,16 @@ class HttpCall:
     Attributes:
         method: `GET` or `POST`.
         path: behind the base of the server's URL, such as `/v1/embeddings`.
-        data: the body, which is JSON.
+        data: the body, which is JSON unless a header says otherwise.
         inputs: how many texts and images are in it.
+        headers: beside those of the connection.
     """
 
     method: str
     path: str
     data: bytes = b''
     inputs: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Callable
 
 from ...errors import ServerError
 
-COUNTED = re.compile(r'batch size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
+COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
 """How servers say that it is the number of inputs that is too large."""
 
 UNLIMITED = 1 << 60

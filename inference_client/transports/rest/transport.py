@@ -82,7 +82,7 @@ class RestTransport(HttpTransport):
         self._wait(deadline)
         status, after = 0, None
         try:
-            got = self._request(call.method, call.path, call.data or None, deadline, connect)
+            got = self._request(call.method, call.path, call.data or None, deadline, connect, call.headers)
             status, after = got.status_code, seconds_of(got.headers.get('Retry-After'))
         finally:
             self._pace.leave(status, after)

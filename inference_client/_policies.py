@@ -142,7 +142,7 @@ class Backoff:
         """
         left = self._end - time.monotonic()
         self.pause = min(max(SHORTEST_PAUSE, self.pause * 2), LONGEST_PAUSE, max(SHORTEST_PAUSE, left / 2))
-        if left <= self.pause:
+        if left <= self.pause + SHORTEST_PAUSE:  # which one more attempt would have at least
             raise RequestTimeoutError(f'the model is not ready within {self._seconds:g} s: {_reason(error)}') from error
 
 

@@ -105,5 +105,8 @@ class _FromThreads:
     def is_ready(self, timeouts: Timeouts) -> Any:
         return self.loop.run(self.own.is_ready(timeouts))
 
+    def capabilities(self, timeouts: Timeouts) -> Any:
+        return self.loop.run(self.own.capabilities(timeouts))
+
     def close(self) -> None:
         self.loop.run(self.own.close())

@@ -16,6 +16,7 @@ from docarray import Document, DocumentArray
 
 from .._messages import Request
 from .._policies import Timeouts
+from .._spec import Capabilities
 from ..errors import InferenceError, InputError, RequestTimeoutError, ServerError, TransportError
 from ._transport_kit import TOKEN, Connect, TransportKit, texts_of
 from .models import seen
@@ -181,6 +182,17 @@ class TransportConformance(TransportKit):
         assert transport.is_ready(Timeouts().within(30)) is True
         self._send(transport, self._request('a'))
         assert transport.is_ready(Timeouts().within(30)) is True
+
+    def test_what_is_not_known_of_a_model_is_none(self, transport: Any) -> None:
+        """`Capabilities`, before the first request and after; names are str, and numbers count."""
+        for text in ('a', 'b'):
+            found = transport.capabilities(Timeouts().within(30))
+            assert isinstance(found, Capabilities)
+            for names in (found.tasks, found.modalities):
+                assert names is None or (isinstance(names, frozenset) and all(isinstance(one, str) for one in names))
+            for number in (found.embedding_size, found.max_batch, found.max_tokens):
+                assert number is None or (isinstance(number, int) and number > 0)
+            self._send(transport, self._request(text))
 
     def test_parameters_and_options_stay_as_they_were(self, transport: Any) -> None:
         """All requests of a call share the parameters."""

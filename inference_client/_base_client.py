@@ -9,13 +9,16 @@ from ._config import resolve
 from ._plugins import plugins
 from ._policies import RETRY, TIMEOUTS, RetryPolicy, Timeouts
 from ._spec import ModelSpec
-from .errors import ConfigurationError, ModelNotFoundError, not_picklable
+from .errors import ConfigurationError, MissingExtraError, ModelNotFoundError, not_picklable
 from .transports.base import TransportOptions
 
 if TYPE_CHECKING:
     from .transports.base import Transport
 
 EMBEDDED = 'local://embedded'
+_ELSEWHERE = (
+    'give the URL of a server, or set api_endpoint= (or INFERENCE_API_ENDPOINT) to the model directory that knows it'
+)
 M = TypeVar('M')
 
 
@@ -104,14 +107,20 @@ class BaseClient(Generic[M]):
 
     def _local_spec(self, name: str) -> ModelSpec:
         if not plugins().has('engine', name):
+            from .engines._names import hint
+
             engines = ', '.join(one.name for one in plugins().listed('engine'))
             raise ModelNotFoundError(
-                f'no model {name!r} in this process, which has {engines}: give the URL of a server, or set '
-                'api_endpoint= (or INFERENCE_API_ENDPOINT) to the model directory that knows it'
+                f'no model {name!r} in this process, which has {engines}{hint(name)}: {_ELSEWHERE}'
             )
         from .engines.loader import engine_class
 
-        return ModelSpec.of_url(f'local://{name}', engine_class(name).tasks)
+        try:
+            return ModelSpec.of_url(f'local://{name}', engine_class(name).tasks)
+        except MissingExtraError as error:
+            if not plugins().find('engine', name).is_pattern:
+                raise
+            raise ModelNotFoundError(f'no model {name!r} in this process: {error}; or {_ELSEWHERE}') from error
 
     def _local_specs(self) -> list[ModelSpec]:
-        return [self._local_spec(one.name) for one in plugins().listed('engine')]
+        return [self._local_spec(one.name) for one in plugins().listed('engine') if not one.is_pattern]

@@ -42,6 +42,10 @@ def inference_client_engines() -> dict[str, str]:
     return {
         'embedded': 'inference_client.engines.embedded:EmbeddedEngine',
         'echo': 'inference_client.testing.models:EchoEngine',  # what transports are tested with
+        '*::*': 'inference_client.engines.clip:ClipEngine',  # architecture::weights
+        'clip:*': 'inference_client.engines.clip:ClipEngine',
+        '*/*blip2*': 'inference_client.engines.blip2:Blip2Engine',  # a repository on the model hub
+        'blip2:*': 'inference_client.engines.blip2:Blip2Engine',
     }
 
 

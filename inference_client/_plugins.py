@@ -2,7 +2,7 @@
 
 Built-in names resolve without loading any plugin: what replaces one says so in its metadata (`_installed.py`).
 A look-up imports only what it returns. Plugins are loaded one by one, when a name is asked for that nobody has yet:
-one that fails is named in a warning and left out.
+one that fails is named in a warning and left out. A name comes before all patterns that it matches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pluggy
 
 from . import _builtins, hookspecs
 from ._installed import DISABLE_VARIABLE, KINDS, REPLACING, Announced, Installed, read_installed
-from ._registered import Registered, reason
+from ._registered import PATTERNED, Registered, matches, narrowness, reason
 from ._version import __version__
 from .errors import PluginError, UnknownSchemeError
 
@@ -45,12 +45,21 @@ class Plugins:
         self._register(_builtins, OWN, functools.partial(Registered, distribution=OWN, version=__version__))
 
     def get(self, kind: str, name: str) -> Any:
-        """The class (or command) that is registered under a name.
+        """The class (or command) that is registered under a name, or under a pattern that it matches.
 
         Raises:
             PluginError: there is none, two plugins claim it, or it is broken.
             UnknownSchemeError: there is no transport of that scheme.
             MissingExtraError: it needs an optional dependency.
+        """
+        return self.find(kind, name).load()
+
+    def find(self, kind: str, name: str) -> Registered:
+        """What a name leads to, without importing it.
+
+        Raises:
+            PluginError: there is nothing, or two plugins claim it.
+            UnknownSchemeError: there is no transport of that scheme.
         """
         found = self._claims(kind, name)
         if not found:
@@ -58,7 +67,7 @@ class Plugins:
         best = _best(found)
         if len(best) > 1:
             raise PluginError(_conflict(found))
-        return best[0].load()
+        return best[0]
 
     def has(self, kind: str, name: str) -> bool:
         """Whether a name is registered, in this package or a plugin."""
@@ -102,7 +111,15 @@ class Plugins:
             self._read()
             if (kind, name) not in self._names:
                 self.load_all()
-            return self._names.get((kind, name), [])
+            return self._names.get((kind, name)) or self._matching(kind, name)
+
+    def _matching(self, kind: str, name: str) -> list[Registered]:
+        """Those who claim the narrowest pattern that a name matches."""
+        found = [
+            pattern for its_kind, pattern in self._names if its_kind == kind == PATTERNED and matches(pattern, name)
+        ]
+        narrowest = max(map(narrowness, found), default=None)
+        return [one for pattern in found if narrowness(pattern) == narrowest for one in self._names[kind, pattern]]
 
     def _read(self) -> Installed:
         """What is installed; at the first call, what replaces names is registered by its metadata alone."""

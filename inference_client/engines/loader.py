@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Callable
 
 from .._plugins import plugins
 from .._registered import missing_extra
@@ -15,9 +15,14 @@ _locks: dict[str, Any] = {}  # one a name: an engine may use another
 
 
 def engine_class(name: str) -> type[Engine]:
-    """The class of an engine, by its registered name."""
+    """The class of the engine that runs a model, by the model's name; nothing slow is imported for it.
+
+    Raises:
+        PluginError: no engine has this name or a pattern for it, or the engine is broken.
+        MissingExtraError: it needs an optional dependency.
+    """
     found: type[Engine] = plugins().get('engine', name)
-    return found
+    return found.for_name(name)
 
 
 def load_engine(name: str) -> Engine:
@@ -39,7 +44,8 @@ def load_engine(name: str) -> Engine:
 
 def _load(name: str) -> Engine:
     try:
-        return engine_class(name)()
+        found: Callable[..., Engine] = engine_class(name)
+        return found(name) if plugins().find('engine', name).is_pattern else found()
     except InferenceError:
         raise
     except ImportError as error:

@@ -1,0 +1,246 @@
+"""BLIP-2 models, by transformers: captions, answers and features of images.
+
+    Salesforce/blip2-opt-2.7b    a repository on the model hub
+    blip2:/models/mine           a directory, as `save_pretrained` of model and processor writes it
+
+image ─▶ vision model ─▶ Q-Former, 32 queries ─┬─▶ language model, after the prompt ─▶ caption or answer
+                                               └─▶ mean over the queries ─▶ embedding
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Sequence
+
+import numpy as np
+
+from .._spec import Capabilities
+from ..errors import ConfigurationError
+from . import _hub
+from ._generation import generation
+from ._names import parse_name, require
+from ._torch import OPTIONS, device_of, dtype_of, precision_of, rows_of
+from .base import MultimodalEngine, Parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PREFIX = 'blip2:'
+RETRIEVAL = 'Blip2ForImageTextRetrieval'
+GENERATION = 'Blip2ForConditionalGeneration'
+_AT_ONCE = 16  # images; each goes through a billion weights, so more at once save nothing
+_WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json')
+
+
+class Blip2Engine(MultimodalEngine):
+    """Captions images, answers questions about them, embeds and ranks them. May be shared by threads.
+
+    An embedding is the mean of the Q-Former's last hidden states over its queries, before any projection. There is
+    none of a text: this kind of model has no text side of the Q-Former.
+
+    Args:
+        name: of the model, with options after `?`: `device` and `precision`.
+
+    Raises:
+        ImportError: torch or transformers is not installed.
+        ConfigurationError: there is no such model, option or device, or its weights cannot be had.
+    """
+
+    tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
+    architecture = GENERATION
+    modalities: ClassVar[frozenset[str]] = frozenset({'image'})
+
+    def __init__(self, name: str) -> None:
+        import torch  # noqa: F401 - if it is missing, transformers says so in other words
+        import transformers
+
+        model, options = parse_name(name, OPTIONS)
+        source, local = _source(name, model)
+        config: Any = transformers.Blip2Config.from_pretrained(source, local_files_only=local)
+        self._check(name, config)
+        self._device = device_of(options)
+        half = 'bf16' if config.text_config.model_type == 't5' else 'fp16'  # T5 overflows in fp16
+        self._dtype = dtype_of(precision_of(options, self._device, half))
+        loader = getattr(transformers, self.architecture)
+        self._model = loader.from_pretrained(source, dtype=self._dtype, local_files_only=local).to(self._device).eval()
+        self._processor: Any = transformers.Blip2Processor.from_pretrained(source, local_files_only=local)
+        self._prepare(name, config)
+        self._preparing = threading.Lock()  # tokenizers are not made for threads
+
+    @classmethod
+    def for_name(cls, name: str) -> type[Blip2Engine]:
+        """The engine for retrieval, which embeds texts too, where the model is of that kind."""
+        require(name, 'blip2', ('torch', 'transformers'))
+        return Blip2RetrievalEngine if RETRIEVAL in _architectures(name.partition('?')[0]) else Blip2Engine
+
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities(), modalities=self.modalities)
+
+    def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
+        raise NotImplementedError(
+            'it embeds images only; BLIP-2 models for retrieval embed texts too, such as Salesforce/blip2-itm-vit-g'
+        )
+
+    def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed RGB images; returns float32 of shape (n, width of the Q-Former), 768 for the published models."""
+        import torch
+
+        rows = []
+        for start in range(0, len(images), _AT_ONCE):
+            inputs = self._inputs(images=images[start : start + _AT_ONCE])
+            with torch.inference_mode():
+                rows.append(rows_of(self._pooled(self._queried(inputs['pixel_values']))))
+        return np.concatenate(rows)
+
+    def caption_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> list[str]:
+        """Describe each image, as the language model goes on after it."""
+        return self._generate(images, [''] * len(images), parameters)
+
+    def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
+        """Answer one prompt ('Question: ... Answer:') about each image, as the language model goes on after it."""
+        return self._generate(images, prompts, parameters)
+
+    def _generate(
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters
+    ) -> list[str]:
+        settings = generation(parameters)
+        texts: list[str] = []
+        for start in range(0, len(images), _AT_ONCE):
+            stop = start + _AT_ONCE
+            inputs = self._inputs(images=images[start:stop], text=prompts[start:stop])
+            texts += self._continued(inputs, settings)
+        return texts
+
+    def _continued(self, inputs: Any, settings: dict[str, Any]) -> list[str]:
+        import torch
+
+        with torch.inference_mode():
+            tokens = self._model.generate(**inputs, **settings)
+        prompt = inputs['input_ids']
+        if torch.equal(tokens[:, : prompt.shape[1]], prompt):  # models of the decoder alone give the prompt back
+            tokens = tokens[:, prompt.shape[1] :]
+        texts = self._processor.batch_decode(tokens, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _inputs(self, **content: Sequence[Any]) -> Any:
+        """Tensors for the model from pixels and texts."""
+        from PIL import Image
+
+        given: dict[str, Any] = {}
+        if 'images' in content:
+            given['images'] = [Image.fromarray(image) for image in content['images']]
+        if 'text' in content:
+            given['text'] = [text.encode('utf-8', 'replace').decode() for text in content['text']]
+        with self._preparing:
+            inputs = self._processor(**given, padding=True, truncation=True, return_tensors='pt')
+        return inputs.to(self._device, self._dtype)
+
+    def _queried(self, pixels: Any) -> Any:
+        """The Q-Former's states, of shape (n, queries, width)."""
+        states = self._model.vision_model(pixel_values=pixels).last_hidden_state
+        queries = self._model.query_tokens.expand(len(pixels), -1, -1)
+        states = states.to(queries.dtype)  # the Q-Former keeps float32 where the rest is half
+        return self._model.qformer(query_embeds=queries, encoder_hidden_states=states).last_hidden_state
+
+    def _pooled(self, states: Any) -> Any:
+        return states.mean(dim=1)
+
+    def _check(self, name: str, config: Any) -> None:
+        found = config.architectures or []
+        if self.architecture not in found:
+            raise ConfigurationError(
+                f'{name!r} is a {", ".join(found) or "model of no named architecture"}: expected {self.architecture}'
+            )
+
+    def _prepare(self, name: str, config: Any) -> None:
+        tokenizer = self._processor.tokenizer
+        if config.image_token_index is None:
+            raise ConfigurationError(
+                f'{name!r} is of before transformers 4.46, as its configuration has no image_token_index: fetch it anew'
+            )
+        if config.use_decoder_only_language_model:
+            tokenizer.padding_side = 'left'  # so that the text goes on right after the prompt
+        self.embedding_size = config.qformer_config.hidden_size
+        if self._processor.num_query_tokens is None:
+            self._processor.num_query_tokens = config.num_query_tokens
+        longest = getattr(config.text_config, 'max_position_embeddings', 512)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest // 2)  # the rest is for image and answer
+
+
+class Blip2RetrievalEngine(Blip2Engine):
+    """Embeds and ranks images and texts in one space. May be shared by threads.
+
+    An image's embedding is the mean over the Q-Former's queries of their projections, each of length 1; a text's is the
+    projection of its first token, of length 1.
+    """
+
+    tasks = frozenset({'encode', 'rank'})
+    architecture = RETRIEVAL
+    modalities = frozenset({'image', 'text'})
+
+    def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed texts; returns float32 of shape (n, width of the projections), 256 for the published models."""
+        import torch
+
+        rows = []
+        for start in range(0, len(texts), _AT_ONCE):
+            inputs = self._inputs(text=texts[start : start + _AT_ONCE])
+            with torch.inference_mode():
+                rows.append(rows_of(self._read(inputs['input_ids'], inputs['attention_mask'])))
+        return np.concatenate(rows)
+
+    def _read(self, tokens: Any, mask: Any) -> Any:
+        import torch
+
+        model = self._model
+        states = model.qformer(
+            query_embeds=model.embeddings(input_ids=tokens), query_length=0, attention_mask=mask
+        ).last_hidden_state
+        first = states[:, 0].to(model.text_projection.weight.dtype)
+        return torch.nn.functional.normalize(model.text_projection(first), dim=-1)
+
+    def _pooled(self, states: Any) -> Any:
+        import torch
+
+        projected = self._model.vision_projection(states.to(self._model.vision_projection.weight.dtype))
+        return torch.nn.functional.normalize(projected, dim=-1).mean(dim=1)
+
+    def _prepare(self, name: str, config: Any) -> None:
+        tokenizer = self._processor.tokenizer
+        tokenizer.model_max_length = min(tokenizer.model_max_length, config.qformer_config.max_position_embeddings)
+        self.embedding_size = config.image_text_hidden_size
+
+
+def _source(name: str, model: str) -> tuple[str, bool]:
+    """Where transformers finds the model, and whether it must not ask the hub."""
+    if model.startswith(PREFIX):
+        path = Path(model[len(PREFIX) :]).expanduser()
+        if not (path / 'config.json').is_file():
+            raise ConfigurationError(
+                f'{name!r} names no model of this machine: expected config.json, the weights and the files of the '
+                f'processor in the directory {str(path)!r}'
+            )
+        return str(path), True
+    if _hub.reachable():
+        return model, False
+    if not _hub.cached(model, ['config.json']) or not _hub.cached(model, _WEIGHTS):
+        raise _hub.out_of_reach(name, model, '', "'blip2:/directory'")
+    return model, True
+
+
+def _architectures(model: str) -> Sequence[str]:
+    """What the model's configuration says that it is, if it is here; else what its name tells."""
+    if model.startswith(PREFIX):
+        path = str(Path(model[len(PREFIX) :]).expanduser() / 'config.json')
+    else:
+        path = _hub.cached(model, ['config.json'])
+    try:
+        found = json.loads(Path(path).read_text(encoding='utf-8')).get('architectures')
+    except (OSError, ValueError, AttributeError):
+        found = None
+    if not found:
+        return [RETRIEVAL] if 'itm' in model.lower() else [GENERATION]
+    return [str(one) for one in found]

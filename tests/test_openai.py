@@ -28,6 +28,7 @@ from inference_client import (
     ProtocolError,
     Request,
     RetryPolicy,
+    ServerError,
     UnsupportedTaskError,
 )
 from inference_client.engines.handler import handle
@@ -244,6 +245,26 @@ def test_several_images_are_described_at_the_same_time(open_model):
         model.caption(image=encoded('PNG'))
         model.caption(image=[encoded('PNG', seed) for seed in range(4)], prefetch=2)
     assert server.busiest == 2
+
+
+@pytest.mark.parametrize(
+    'fault', [(404, {}, b''), (403, {}, {'error': 'missing scope api.model.read'}), (200, {}, {'models': []})]
+)
+def test_who_may_not_see_the_models_may_chat(open_model, fault):
+    with serving(OpenAIServer()) as server:
+        server.faults.append(fault)
+        model = open_model(url_of(server, f'?model={server.models[0]}'))
+        assert len(model.caption(image=encoded('PNG'))) == 1
+        assert [asked.path for asked in server.asked] == ['/v1/models', '/v1/chat/completions']
+
+
+def test_models_that_cannot_be_seen_for_now_are_asked_for_again(open_model):
+    with serving(VllmServer()) as server:
+        server.faults.append((503, {}, server.error('loading')))
+        model = open_model(url_of(server, f'?model={server.models[0]}'))
+        with pytest.raises(ServerError, match='loading'):
+            model.encode(image=encoded('PNG'))
+        assert len(model.encode(image=encoded('PNG'))) == 1
 
 
 def test_the_prompt_of_a_caption_may_be_another(open_model):

@@ -461,6 +461,22 @@ def test_any_answer_is_a_result_or_one_of_our_errors(content, status):
     assert np.isfinite(done.value[0].embedding).all()
 
 
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8), st.randoms())
+def test_any_relevances_in_any_order_of_index(scores, shuffler):
+    """Each candidate has its own, the best is first, and the softmax is one."""
+    document = Document(text='a', matches=[Document(text=str(number)) for number in range(len(scores))])
+    steps = dialect().run(Request('/rank', DocumentArray([document])))
+    call = advance(steps, None)
+    assert (call.path, orjson.loads(call.data)['top_n']) == ('/v1/rerank', len(scores))
+    results = [{'index': index, 'relevance_score': score} for index, score in enumerate(scores)]
+    shuffler.shuffle(results)
+    done = advance(steps, HttpAnswer(200, {}, orjson.dumps({'results': results})))
+    matches = list(done.value[0].matches)
+    found = [match.scores['relevance_score'].value for match in matches]
+    assert [scores[int(match.text)] for match in matches] == found == sorted(scores, reverse=True)
+    assert sum(match.scores['clip_score'].value for match in matches) == pytest.approx(1)
+
+
 @given(st.permutations(range(5)))
 def test_entries_are_put_in_the_order_of_their_index(order):
     assert [entry['index'] for entry in by_index([{'index': index} for index in order])] == list(range(5))

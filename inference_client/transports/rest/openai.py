@@ -137,6 +137,7 @@ class OpenAIDialect(Dialect):
         return error
 
     def capabilities(self) -> Steps[Capabilities]:
+        yield from self.ready()
         yield from self.prepare()
         yield from self._look()
         return self.known()
@@ -157,7 +158,7 @@ class OpenAIDialect(Dialect):
 
     def _models(self) -> Steps[list[dict[str, Any]]]:
         answer = yield from self.ask(get(self.at('/models')))
-        found = answer.get('data') if isinstance(answer, dict) else None
+        found = answer.get('data') if isinstance(answer, dict) else answer  # some send the list alone
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
             raise ProtocolError('the answer has no "data" with models: is this an OpenAI-style server?')
         return found
@@ -166,10 +167,13 @@ class OpenAIDialect(Dialect):
         """See what kind of server it is and whether its model takes images, once."""
         if self._known:
             return
+        models: list[dict[str, Any]] = []
         try:
             models = yield from self._models()
-        except UnsupportedTaskError:  # there is no /models
-            models = []
+        except InferenceError as error:
+            if error.transient:
+                raise
+            # Else it has none, or a key of few rights may not see it: what the model cannot do will show.
         entry: Mapping[str, Any] = next((one for one in models if one.get('id') == self.model), {})
         self.kind = self.kind or OWNERS.get(str(entry.get('owned_by')))
         if isinstance(entry.get('max_model_len'), int):

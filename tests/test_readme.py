@@ -53,6 +53,7 @@ def test_python_of_the_readme(folder, hosted, server):
     namespace, printed = {}, []
     for code in blocks(README, 'python'):
         code = code.replace('grpc://127.0.0.1:51000', server['grpc']).replace('https://host/api/v1', hosted.url)
+        code = code.replace('http://127.0.0.1:51001', server['http'])
         printed.append(run(code, namespace))
     output = ''.join(printed)
     assert printed[0] == 'a photo of an Egyptian Mau\n'
@@ -61,8 +62,8 @@ def test_python_of_the_readme(folder, hosted, server):
     assert output.count('a cat\n') >= 2  # is it a cat or a dog?
     (failed,) = (one for one in printed if 'encode on local://embedded: no such image file' in one)
     assert failed.endswith('1\n')
-    assert printed[-2].endswith('(384,)\n(384,)\n')
-    assert printed[-1] == '(8,)\n2\n'  # a fake model
+    assert printed[-3].endswith('(384,)\n(384,)\n')
+    assert printed[-2] == '(8,)\n2\n'  # a fake model
     assert namespace['clip'].url == server['grpc']
     assert namespace['blip2'].url == server['http']
 

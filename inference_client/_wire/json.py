@@ -1,4 +1,4 @@
-"""Requests and responses as JSON: the wire of HTTP."""
+"""Requests, responses and their documents as JSON: the wire of HTTP."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def encode_request(request: Request) -> bytes:
         body = {
             'exec_endpoint': request.endpoint,
             'parameters': request.parameters,
-            'data': [_from_document(document) for document in request.documents],
+            'data': [fields_of(document) for document in request.documents],
         }
-        return orjson.dumps(body, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+        return dumps(body)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f'a document or parameter cannot be sent: {error}') from error
 
@@ -55,7 +55,7 @@ def decode_response(data: bytes, request_id: str) -> Response:
         _check_status(_get(_get(body, 'header', dict) or {}, 'status', dict) or {})
         if not isinstance(body.get('data'), list):
             raise ProtocolError('the answer has no list "data": is this the address of a Jina server?')
-        return Response(request_id, [_to_document(fields) for fields in body['data']])
+        return Response(request_id, [document_of(fields) for fields in body['data']])
     except InferenceError:
         raise
     except (AttributeError, TypeError, ValueError, KeyError, RecursionError, ArithmeticError) as error:
@@ -69,7 +69,13 @@ def _check_status(status: dict[str, Any]) -> None:
         raise failure(_get(status, 'description', str) or '', _get(exception, 'name', str) or '', arguments)
 
 
-def _from_document(document: Document) -> dict[str, Any]:
+def dumps(value: Any) -> bytes:
+    """JSON of a value that may hold arrays."""
+    return orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def fields_of(document: Document) -> dict[str, Any]:
+    """A document as a JSON object, with its arrays as they are."""
     data = document._data  # the properties create empty containers as they are read
     fields: dict[str, Any] = {'id': data.id}
     for name in WRITTEN:
@@ -88,7 +94,7 @@ def _from_document(document: Document) -> dict[str, Any]:
             fields[name] = {key: _from_score(score) for key, score in getattr(data, name).items()}
     for name in ('chunks', 'matches'):
         if getattr(data, name):
-            fields[name] = [_from_document(inner) for inner in getattr(data, name)]
+            fields[name] = [fields_of(inner) for inner in getattr(data, name)]
     return fields
 
 
@@ -96,7 +102,12 @@ def _from_score(score: NamedScore) -> dict[str, Any]:
     return {name: getattr(score, name) for name in SCORE if getattr(score, name)}
 
 
-def _to_document(fields: Any) -> Document:
+def document_of(fields: Any) -> Document:
+    """The document of a JSON object.
+
+    Raises:
+        ProtocolError: it is none.
+    """
     document = Document(**_content(_checked(fields, dict, 'document')))
     for name in ('scores', 'evaluations'):
         for key, score in (_get(fields, name, dict) or {}).items():
@@ -104,7 +115,7 @@ def _to_document(fields: Any) -> Document:
     for name in ('chunks', 'matches'):
         inner = _get(fields, name, list)
         if inner:
-            setattr(document, name, [_to_document(one) for one in inner])
+            setattr(document, name, [document_of(one) for one in inner])
     return document
 
 
@@ -116,7 +127,7 @@ def _content(fields: dict[str, Any]) -> dict[str, Any]:
         try:
             known['blob'] = base64.b64decode(blob, validate=True)
         except ValueError as error:  # binascii.Error is one, and so is what comes of other than ASCII
-            raise ProtocolError('a blob of the answer is not base64') from error
+            raise ProtocolError('a blob is not base64') from error
     if fields.get('tensor') is not None:
         known['tensor'] = _array(_get(fields, 'tensor', list))
     if fields.get('embedding') is not None:
@@ -140,14 +151,14 @@ def _checked(value: Any, kind: type, name: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:  # a bool is an int to isinstance
-        raise ProtocolError(f'a {type(value).__name__} came as {name!r} in the answer: expected a {kind.__name__}')
+        raise ProtocolError(f'a {type(value).__name__} came as {name!r}: expected a {kind.__name__}')
     return value
 
 
 def _array(values: Any) -> np.ndarray[Any, Any]:
     array = np.asarray(values)
     if array.dtype.kind not in 'biuf':
-        raise ProtocolError('an array of the answer holds something other than numbers')
+        raise ProtocolError('an array holds something other than numbers')
     return array
 
 

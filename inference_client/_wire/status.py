@@ -11,6 +11,7 @@ from ..errors import (
     AuthenticationError,
     InferenceError,
     InputError,
+    ModelNotFoundError,
     RequestTooLargeError,
     ServerError,
     UnsupportedTaskError,
@@ -19,11 +20,14 @@ from ..errors import (
 SMALL_BODY = 1 << 20  # bytes; a Deployment answers 422 to a larger one
 
 # Our own server's model raises these; their message is for the caller as it stands.
-PASSED_ON: Sequence[type[InferenceError]] = (InputError, UnsupportedTaskError)
+PASSED_ON: Sequence[type[InferenceError]] = (InputError, UnsupportedTaskError, ModelNotFoundError, RequestTooLargeError)
+UNAVAILABLE = 'UnavailableError'  # the same of our own gateway; after the message come the seconds to wait
 
 
 def failure(description: str, exception: str, arguments: Sequence[str]) -> InferenceError:
     """The error for a failed request, from the status that the server sent."""
+    if exception == UNAVAILABLE and len(arguments) == 2:
+        return ServerError(arguments[0], transient=True, busy=True, retry_after=seconds_of(arguments[1]))
     message = ', '.join(arguments) or description or 'the server gave no reason'
     for kind in PASSED_ON:
         if exception == kind.__name__:

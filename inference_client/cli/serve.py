@@ -1,4 +1,4 @@
-"""The command that hosts a model."""
+"""The command that hosts models."""
 
 from __future__ import annotations
 
@@ -15,19 +15,48 @@ def _port(name: str, default: int) -> Callable[[Any], Any]:
 
 
 @click.command()
-@click.option('--model', default='embedded', show_default=True, help='Which engine.')
+@click.argument('models', metavar='[MODEL]...', nargs=-1)
+@click.option('--replicas', type=click.IntRange(1), default=1, show_default=True, help='Processes a model.')
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @_port('grpc', 51000)
 @_port('http', 51001)
 @_port('ws', 51002)
-def serve(model: str, host: str, grpc_port: int, http_port: int, ws_port: int) -> None:
-    """Host a model over gRPC, HTTP and WebSocket until SIGINT or SIGTERM.
+@click.option(
+    '--public-url', 'public_urls', multiple=True, metavar='URL',
+    help='Where clients reach a protocol, for the model directory; once for each of grpc, http and ws.',
+)  # fmt: skip
+def serve(
+    models: tuple[str, ...], replicas: int, host: str, grpc_port: int, http_port: int, ws_port: int,
+    public_urls: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Host models over gRPC, HTTP and WebSocket until SIGINT or SIGTERM. Without MODEL, the embedded one.
 
-    There are no tokens yet: anyone who reaches the address can use the model.
+    Each is at the path /models/MODEL; without a path, the first one answers. There are no tokens yet: anyone who
+    reaches the address can use the models.
 
     \b
-    Example: inference-client serve --model embedded --grpc-port 51000
+    Example: inference-client serve embedded echo --grpc-port 51000
     """
+    from ..server.service import ModelSettings, Settings
     from ..server.service import serve as run
 
-    run(model, host, {'grpc': grpc_port, 'http': http_port, 'ws': ws_port}, click.echo)
+    run(
+        Settings(
+            models=[ModelSettings(name, name, replicas) for name in dict.fromkeys(models or ('embedded',))],
+            host=host,
+            ports={'grpc': grpc_port, 'http': http_port, 'ws': ws_port},
+            public=_by_scheme(public_urls),
+        ),
+        click.echo,
+    )
+
+
+def _by_scheme(urls: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for url in urls:
+        scheme = url.partition('://')[0].lower()
+        plain = {'grpcs': 'grpc', 'https': 'http', 'wss': 'ws'}.get(scheme, scheme)
+        if plain not in ('grpc', 'http', 'ws'):
+            raise click.BadParameter(f'{url!r}: expected a URL of grpc, http or ws, or of grpcs, https or wss')
+        found[plain] = url
+    return found

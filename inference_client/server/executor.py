@@ -2,7 +2,7 @@
 
 # Jina reads the annotations of endpoints as objects, so they are not postponed here.
 import logging
-import sys
+import re
 from typing import Any, Dict
 
 from docarray import DocumentArray
@@ -15,6 +15,9 @@ from ..errors import ServerError
 
 logger = logging.getLogger('inference_client.server')
 
+PATH = re.compile(r'(?<![\w.:/])(?:[A-Za-z]:|~)?[\\/][^\s\'"<>|:;,()]+')
+"""Absolute paths of this machine, which libraries put into their messages."""
+
 
 def executor_class(model: str) -> Any:
     """An Executor class with an endpoint for each task of the engine."""
@@ -22,11 +25,7 @@ def executor_class(model: str) -> Any:
 
     def __init__(self: Any, **kwargs: Any) -> None:
         Executor.__init__(self, **kwargs)
-        try:
-            self.engine = load_engine(model)  # ready means loaded
-        except Exception as error:
-            print(f'model {model}: {type(error).__name__}: {error}', file=sys.stderr)  # noqa: T201
-            raise  # to Jina, which tells the parent process only that it failed
+        self.engine = load_engine(model)  # ready means loaded
 
     return type('ModelExecutor', (Executor,), {'__init__': __init__, **methods})
 
@@ -37,9 +36,9 @@ def _endpoint(model: str, task: str) -> Any:
             return docs
         try:
             return handle(self.engine, Request(f'/{task}', docs, parameters))
-        except ServerError as error:  # the engine's own fault, which its author wants to see
+        except ServerError as error:  # the engine's own fault, which its author wants to see, and clients must not
             logger.error('the model %s failed at %s', model, task, exc_info=error.__cause__)
-            raise
+            raise ServerError(PATH.sub('(a path)', error.message), error.exception) from None
 
     endpoint.__name__ = task
     return requests(endpoint, on=f'/{task}')

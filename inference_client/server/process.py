@@ -13,17 +13,17 @@ STOP_TIMEOUT = 20.0  # seconds
 
 
 @contextlib.contextmanager
-def served(model: str = 'embedded', python: str = sys.executable) -> Iterator[Mapping[str, str]]:
-    """Host an engine on free ports of 127.0.0.1; gives the URL by scheme (`grpc`, `http`, `ws`).
+def served(*models: str, python: str = sys.executable) -> Iterator[Mapping[str, str]]:
+    """Host models on free ports of 127.0.0.1; gives the URL by scheme (`grpc`, `http`, `ws`) once they are up.
 
     Args:
-        model: an engine's name.
+        models: names of engines; without one, the embedded model. The first one is at the URL, each at /models/NAME.
         python: an interpreter with this package and its extra `[server]`.
 
     Raises:
         ServerError: it did not start; what it said is in the message.
     """
-    command = [python, '-m', 'inference_client', 'serve', '--model', model]
+    command = [python, '-m', 'inference_client', 'serve', *models]
     command += ['--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

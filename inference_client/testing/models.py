@@ -19,7 +19,7 @@ LONGEST = 60.0  # seconds; strangers may ask
 
 
 class EchoEngine(Engine):
-    """`local://echo`, and `inference-client serve --model echo`: documents come back as they arrived.
+    """`local://echo`, and `inference-client serve echo`: documents come back as they arrived.
 
     Some parameters make it do more: `seconds` waits, `fail` raises a `RuntimeError` and `refuse` an `InputError` with
     that message. `seen` tells of each document what arrived: its text, the SHA-256 of its blob, and that of its pixels.

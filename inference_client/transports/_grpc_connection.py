@@ -49,7 +49,7 @@ class Connection:
         self.usable = True
         self.ended = False
         self._channel = opener(*settings.channel_arguments(address, options, seconds))
-        self._metadata = settings.metadata_of(options)
+        self._metadata = settings.metadata_of(address, options)
         self._unary = self._channel.unary_unary(settings.UNARY)  # bytes in and out
         self._under_way: set[Future[Any]] = set()
         self._heard = 0.0  # when the last answer came

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import grpc
 
@@ -13,6 +14,7 @@ from .._tls import client_pair, trusted
 from .._wire.status import token_refused
 from ..errors import (
     InferenceError,
+    ModelNotFoundError,
     ProtocolError,
     RequestTimeoutError,
     RequestTooLargeError,
@@ -28,6 +30,8 @@ HEALTH = '/grpc.health.v1.Health/Check'
 SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
 FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
 
+MODELS = '/models/'  # in a URL's path, before the name of a model
+RETRY_AFTER = 'retry-after'  # in trailing metadata: the seconds that a server of ours asks to wait
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the latter: closed meanwhile
 REMOVED = 'Stream removed'  # with status UNKNOWN: what gRPC says of a connection that it cannot make sense of
 LONGEST = 2**31 - 1  # milliseconds
@@ -41,14 +45,18 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is, as gRPC names it: `host:port` or `unix:/path`; `secure` means TLS."""
+    """Where a server is, as gRPC names it: `host:port` or `unix:/path`; `secure` means TLS.
+
+    `model` is sent as metadata, for gRPC has no paths: which one of several that a server hosts, percent-encoded.
+    """
 
     target: str
     secure: bool = False
+    model: str | None = None
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """The address of a `grpc://` or `grpcs://` URL.
+        """The address of a `grpc://` or `grpcs://` URL, the path of which may be `/models/NAME`.
 
         Raises:
             ConfigurationError: the URL names no host.
@@ -56,7 +64,14 @@ class Address:
         parts = split_url(url)
         secure = parts.scheme == 'grpcs'
         host = f'[{parts.hostname}]' if ':' in (parts.hostname or '') else parts.hostname
-        return cls(f'{host}:{parts.port or (443 if secure else 80)}', secure)
+        return cls(f'{host}:{parts.port or (443 if secure else 80)}', secure, _model(parts.path))
+
+
+def _model(path: str) -> str | None:
+    """The model that a path names, percent-encoded, as metadata must be ASCII."""
+    if not path.startswith(MODELS) or path == MODELS:
+        return None
+    return quote(unquote(path[len(MODELS) :].rstrip('/')), safe='')
 
 
 def channel_arguments(address: Address, options: TransportOptions, seconds: float) -> tuple[Any, ...]:
@@ -81,9 +96,10 @@ def channel_arguments(address: Address, options: TransportOptions, seconds: floa
     return address.target, grpc.ssl_channel_credentials(roots, *client_pair(options)), settings
 
 
-def metadata_of(options: TransportOptions) -> Any:
+def metadata_of(address: Address, options: TransportOptions) -> Any:
     """Metadata of each call."""
-    return (('authorization', options.token),) if options.token else ()
+    token = (('authorization', options.token),) if options.token else ()
+    return (*token, ('model', address.model)) if address.model else token
 
 
 def is_ready(answer: bytes) -> bool:
@@ -96,6 +112,11 @@ def translated(error: Any, timeout: float) -> InferenceError:
     code, details = error.code(), error.details() or 'no reason given'
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return no_answer(timeout) if timeout else RequestTimeoutError(f'the server took too long ({details})')
+    if code is grpc.StatusCode.NOT_FOUND:
+        return ModelNotFoundError(f'the server does not know the model ({details})')
+    seconds = _retry_after(error)
+    if seconds is not None:
+        return ServerError(f'the model is not up ({details})', transient=True, busy=True, retry_after=seconds)
     if code in LOST or details == REMOVED:
         return unreachable(details)
     if code is grpc.StatusCode.UNIMPLEMENTED:
@@ -106,3 +127,11 @@ def translated(error: Any, timeout: float) -> InferenceError:
         return RequestTooLargeError(f'a message is larger than the server takes ({details}); send smaller documents')
     busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED
     return ServerError(f'gRPC status {code.name}: {details}', transient=busy, busy=busy)
+
+
+def _retry_after(error: Any) -> float | None:
+    """The seconds that a server asked to wait, if it did."""
+    for key, value in error.trailing_metadata() or ():
+        if key == RETRY_AFTER and str(value).isdecimal():
+            return float(value)
+    return None

@@ -14,7 +14,7 @@ from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
-from ..errors import InferenceError, ProtocolError, UnsupportedTaskError
+from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError
 from .base import TransportOptions, split_url
 
 JSON = 'application/json'
@@ -25,6 +25,7 @@ NOT_TAKEN = (406, 415, 422)  # stock Jina: 422
 POST = '/post'
 NO_SUCH_PATH = (404, 405)
 FAILED = (1, 'ERROR')  # as a number or name of Jina's `StatusProto`
+ERROR = 'Inference-Error'  # a header of our own server, which knows the path and refuses for a reason of its own
 READY_PATHS = ('/dry_run', '/')  # of a Flow, which asks its models; of a Deployment
 
 
@@ -98,8 +99,15 @@ def unpacked(content: bytes, headers: Mapping[str, str], request: Request, sent:
     return response
 
 
+def knows_path(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the server has something at the path, even if it refuses the request."""
+    return status not in NO_SUCH_PATH or ERROR in headers
+
+
 def failure(status: int, headers: Mapping[str, str], text: str, endpoint: str, size: int) -> InferenceError:
     """The error for an answer with a status other than 200."""
+    if status == 404 and ERROR in headers:
+        return ModelNotFoundError(f'the server does not know the model (404): {text[:500]}')
     if status in NO_SUCH_PATH:
         return UnsupportedTaskError(
             f'the server has neither {POST} nor {endpoint}: it does not offer this task, '
@@ -128,4 +136,4 @@ def printable(text: str) -> str:
 def as_http(url: str) -> str:
     """The URL of the HTTP server on the port of a WebSocket's, which answers whether it is ready."""
     parts = urlsplit(url)
-    return urlunsplit(('https' if parts.scheme == 'wss' else 'http', parts.netloc, '', '', ''))
+    return urlunsplit(('https' if parts.scheme == 'wss' else 'http', parts.netloc, parts.path, '', ''))

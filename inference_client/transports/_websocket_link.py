@@ -19,7 +19,8 @@ from websockets.protocol import State
 from .._tls import context
 from .._wire.protobuf import decode_message
 from .._wire.status import http_failure
-from ..errors import InferenceError, ProtocolError, RequestTooLargeError, closed, unreachable
+from ..errors import InferenceError, ModelNotFoundError, ProtocolError, RequestTooLargeError, closed, unreachable
+from ._http_shared import ERROR
 from ._pending import Pending, is_silent
 
 if TYPE_CHECKING:
@@ -228,7 +229,9 @@ def _translated(error: Exception, connect_timeout: float) -> InferenceError:
         made = unreachable(f'no connection within {connect_timeout:g} s')
     elif isinstance(error, ConnectionClosedError) and error.rcvd is not None and error.rcvd.code == TOO_BIG:
         made = RequestTooLargeError('a message is larger than the server takes (1009); send smaller documents')
-    elif status in (401, 503):
+    elif isinstance(error, InvalidStatus) and status == 404 and ERROR in error.response.headers:
+        made = ModelNotFoundError('the server does not know the model (404)')
+    elif status in (401, 429, 503):
         assert isinstance(error, InvalidStatus)
         made = http_failure(status, '', error.response.headers.get('Retry-After'))
     elif status is not None:  # 403 too: Jina's HTTP port answers it where no WebSocket is served

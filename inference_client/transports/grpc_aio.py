@@ -31,7 +31,7 @@ class AsyncGrpcTransport(AsyncTransport):
 
     def __init__(self, url: str, options: TransportOptions, address: settings.Address) -> None:
         super().__init__(url, options)
-        self._metadata = settings.metadata_of(options)
+        self._metadata = settings.metadata_of(address, options)
         self._lines: PerLoop[_Line] = PerLoop(partial(_open, address, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:

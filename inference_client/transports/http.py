@@ -15,7 +15,6 @@ from .._policies import Timeouts
 from .._tls import client_files, trusted
 from ..errors import no_answer, unreachable
 from ._http_shared import (
-    NO_SUCH_PATH,
     NOT_TAKEN,
     POST,
     PROTOBUF,
@@ -24,6 +23,7 @@ from ._http_shared import (
     Site,
     failure,
     is_ready,
+    knows_path,
     packed,
     printable,
     unpacked,
@@ -72,7 +72,7 @@ class HttpTransport(Transport):
                 answer = self._request('GET', path, None, deadline, timeouts.connect)
             if answer.status_code == 200:
                 return is_ready(answer.content)
-            if answer.status_code not in NO_SUCH_PATH:
+            if knows_path(answer.status_code, answer.headers):
                 raise failure(answer.status_code, answer.headers, answer.text, path, 0)
         return False
 
@@ -112,7 +112,7 @@ class HttpTransport(Transport):
         for path in (POST, request.endpoint):
             answer = self._request('POST', path, sent.data, deadline, connect, sent.headers)
             self._site.learn(path, answer.status_code, answer.headers)
-            if answer.status_code not in NO_SUCH_PATH:
+            if knows_path(answer.status_code, answer.headers):
                 break
         return sent, answer
 

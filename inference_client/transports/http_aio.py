@@ -15,7 +15,6 @@ from .._messages import Request, Response
 from .._policies import Timeouts
 from ..errors import closed, no_answer, unreachable
 from ._http_shared import (
-    NO_SUCH_PATH,
     NOT_TAKEN,
     POST,
     PROTOBUF,
@@ -24,6 +23,7 @@ from ._http_shared import (
     Site,
     failure,
     is_ready,
+    knows_path,
     packed,
     printable,
     unpacked,
@@ -72,7 +72,7 @@ class AsyncHttpTransport(AsyncTransport):
             answer = await self._request('GET', path, None, timeouts)
             if answer.status == 200:
                 return is_ready(answer.content)
-            if answer.status not in NO_SUCH_PATH:
+            if knows_path(answer.status, answer.headers):
                 raise failure(answer.status, answer.headers, answer.content.decode(errors='replace'), path, 0)
         return False
 
@@ -86,7 +86,7 @@ class AsyncHttpTransport(AsyncTransport):
         for path in (POST, request.endpoint) if known is None else (known or request.endpoint,):
             answer = await self._request('POST', path, sent.data, timeouts, sent.headers)
             self._site.learn(path, answer.status, answer.headers)
-            if answer.status not in NO_SUCH_PATH:
+            if knows_path(answer.status, answer.headers):
                 break
         return sent, answer
 

@@ -1,0 +1,117 @@
+"""What all protocols have in common: a request comes in as bytes, goes to its model, and an answer comes out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from .._wire.jina_pb2 import DataRequestProto, StatusProto
+from .hosted import HostedModel, Models
+from .refusals import BrokenError, Refusal, UnavailableError, UnreadableError
+
+logger = logging.getLogger('inference_client.server')
+
+HEADER_TAG = 0x0A  # field 1 as bytes with their length
+STOPPING_RETRY_AFTER = 5.0  # seconds after which another server may have taken this one's place
+
+
+class Desk:
+    """Takes requests for the models.
+
+    Args:
+        models: by name.
+
+    Attributes:
+        models: the same.
+        stopping: whether the service takes no new requests.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.stopping = False
+
+    async def ask(self, model: str | None, data: bytes) -> bytes:
+        """The answer to a request.
+
+        Raises:
+            Refusal: there is none.
+        """
+        hosted = self._open(model)
+        request = parsed(data)
+        if request.data.WhichOneof('documents') == 'docs_bytes':
+            raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
+        try:
+            return without_traces(await hosted.ask(data))
+        except Refusal:
+            raise
+        except Exception as error:  # what gRPC and aiohttp would tell the client of it is not for clients
+            logger.exception('a request for the model %s failed', hosted.name)
+            raise BrokenError('the service failed; its log tells more') from error
+
+    async def ask_in_band(self, model: str | None, data: bytes) -> bytes:
+        """The answer to one of many requests on a stream or a socket; a refusal is an answer, too."""
+        try:
+            return await self.ask(model, data)
+        except Refusal as refusal:
+            return refusal.in_band(request_id(data))
+
+    def ready(self, model: str | None) -> None:
+        """Raise a `Refusal` unless the model answers."""
+        hosted = self._open(model)
+        if hosted.status != 'Serving':
+            raise hosted.unavailable()
+
+    def _open(self, model: str | None) -> HostedModel:
+        if self.stopping:
+            raise UnavailableError('the service is stopping', STOPPING_RETRY_AFTER)
+        return self.models.find(model)
+
+
+def parsed(data: bytes) -> DataRequestProto:
+    """A request as a message.
+
+    Raises:
+        UnreadableError: it is none.
+    """
+    try:
+        return DataRequestProto.FromString(data)
+    except DecodeError as error:
+        raise UnreadableError('the request is not a DataRequestProto of Jina') from error
+
+
+def request_id(data: bytes) -> str:
+    """The id of a request; '' if it cannot be read."""
+    try:
+        return DataRequestProto.FromString(data).header.request_id
+    except DecodeError:
+        return ''
+
+
+def without_traces(answer: bytes) -> bytes:
+    """The answer of a model without stack traces, which name the files of this machine."""
+    try:
+        if _status(answer).code != StatusProto.ERROR:
+            return answer
+        message = DataRequestProto.FromString(answer)
+    except DecodeError as error:
+        raise BrokenError('the model gave no answer that can be read') from error
+    for status in (message.header.status, *(route.status for route in message.routes)):
+        status.exception.ClearField('stacks')
+        status.exception.ClearField('executor')
+    message.data.Clear()  # the documents as they came in
+    return message.SerializeToString()
+
+
+def _status(answer: bytes) -> Any:
+    """The status of an answer. Its header is written first, so that the documents need not be read."""
+    if answer[:1] and answer[0] == HEADER_TAG:
+        length, shift, position = 0, 0, 1
+        while position < len(answer):
+            byte = answer[position]
+            length |= (byte & 0x7F) << shift
+            shift, position = shift + 7, position + 1
+            if byte < 0x80:
+                return DataRequestProto.FromString(answer[: position + length]).header.status
+    return DataRequestProto.FromString(answer).header.status

@@ -1,0 +1,128 @@
+"""gRPC: one request a call, any number on a stream, health and readiness, all as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, AsyncIterator
+from urllib.parse import unquote
+
+import grpc
+import grpc.aio
+
+from .._wire.jina_pb2 import StatusProto
+from .desk import Desk
+from .refusals import Refusal
+
+UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
+CALL = '/jina.JinaRPC/Call'
+DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'
+HEALTH = '/grpc.health.v1.Health/Check'
+HEALTHY = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
+MODEL = 'model'  # metadata
+WINDOW = 256  # requests of one stream that are worked on at once
+
+
+class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The services of a Jina gateway, without parsing what passes.
+
+    Args:
+        desk: where requests go.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._stopping = asyncio.Event()
+        self._server: Any = None
+
+    def service(self, handler_call_details: Any) -> Any:
+        """What handles a method."""
+        method = handler_call_details.method
+        if method == CALL:
+            return grpc.stream_stream_rpc_method_handler(self._stream)
+        unary = {UNARY: self._single, DRY_RUN: self._dry_run, HEALTH: self._health}.get(method)
+        return unary and grpc.unary_unary_rpc_method_handler(unary)
+
+    async def open(self, address: str) -> None:
+        """Listen at an address."""
+        self._server = grpc.aio.server(
+            options=[
+                ('grpc.max_send_message_length', -1),
+                ('grpc.max_receive_message_length', -1),
+                ('grpc.so_reuseport', 0),  # else another server may listen at the same port
+            ]
+        )
+        self._server.add_generic_rpc_handlers((self,))
+        self._server.add_insecure_port(address)
+        await self._server.start()
+
+    async def close(self, seconds: float) -> None:
+        """Refuse new calls, let those under way end within so many seconds, and close."""
+        self._stopping.set()
+        await self._server.stop(seconds)
+
+    async def _single(self, data: bytes, context: Any) -> bytes:
+        try:
+            return await self._desk.ask(_model(context), data)
+        except Refusal as refusal:
+            return await _refuse(context, refusal)
+
+    async def _dry_run(self, data: bytes, context: Any) -> bytes:
+        status = StatusProto()
+        try:
+            self._desk.ready(_model(context))
+        except Refusal as refusal:
+            if refusal.http == 404:
+                return await _refuse(context, refusal)
+            status.code = StatusProto.ERROR
+            status.description = refusal.message
+        return status.SerializeToString()
+
+    async def _health(self, data: bytes, context: Any) -> bytes:
+        return HEALTHY
+
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        model = _model(context)
+        answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        window = asyncio.Semaphore(WINDOW)
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def answer(data: bytes) -> None:
+            try:
+                answers.put_nowait(await self._desk.ask_in_band(model, data))
+            finally:
+                window.release()
+
+        async def read() -> None:
+            try:
+                async for data in requests:
+                    await window.acquire()
+                    task = asyncio.ensure_future(answer(data))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                await asyncio.gather(*tasks)
+            finally:
+                answers.put_nowait(None)
+
+        reader = asyncio.ensure_future(read())
+        try:
+            while True:
+                data = await answers.get()
+                if data is None:
+                    return
+                yield data
+        finally:
+            for task in (reader, *tasks):
+                task.cancel()
+
+
+def _model(context: Any) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == MODEL:
+            return unquote(value)
+    return None
+
+
+async def _refuse(context: Any, refusal: Refusal) -> bytes:
+    trailing = () if refusal.retry_after is None else (('retry-after', f'{refusal.retry_after:.0f}'),)
+    await context.abort(getattr(grpc.StatusCode, refusal.grpc), refusal.message, trailing)
+    raise AssertionError('abort() raises')

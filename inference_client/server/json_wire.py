@@ -1,0 +1,78 @@
+"""Requests in JSON become messages, and answers become JSON: field by field, as a Jina gateway writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from .._wire.documents import read_document, read_struct, write_document
+from .._wire.jina_pb2 import DataRequestProto
+from .._wire.json import document_of, dumps, fields_of
+from ..errors import InferenceError
+from .refusals import UnreadableError
+
+
+def request_of(body: bytes) -> bytes:
+    """The message of a request in JSON.
+
+    Raises:
+        UnreadableError: it is none.
+    """
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError(f'the body is not JSON: {error}') from error
+    if not isinstance(fields, dict):
+        raise UnreadableError('the body is no JSON object: expected {"data": [...], "exec_endpoint": "/encode"}')
+    try:
+        return _message(fields).SerializeToString()
+    except (InferenceError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise UnreadableError(f'the request cannot be read: {error}') from error
+
+
+def _message(fields: dict[str, Any]) -> DataRequestProto:
+    message = DataRequestProto()
+    header = fields.get('header') or {}
+    message.header.request_id = str(header.get('request_id') or header.get('requestId') or '')
+    message.header.exec_endpoint = str(fields.get('exec_endpoint') or fields.get('execEndpoint') or '/')
+    if fields.get('parameters'):
+        message.parameters.update(fields['parameters'])
+    message.data.docs.SetInParent()
+    data = fields.get('data') or []
+    if isinstance(data, dict):
+        data = data.get('docs') or []
+    if not isinstance(data, list):
+        raise TypeError('"data" is no list of documents')
+    for one in data:
+        document = document_of({'text': one} if isinstance(one, str) else one)
+        write_document(message.data.docs.docs.add(), document)
+    return message
+
+
+def answer_of(data: bytes) -> bytes:
+    """An answer in JSON, with the names of a Jina gateway."""
+    message = DataRequestProto.FromString(data)
+    return dumps(
+        {
+            'header': _header(message.header),
+            'parameters': read_struct(message.parameters),
+            'routes': [{'executor': route.executor} for route in message.routes],
+            'data': [fields_of(read_document(document)) for document in message.data.docs.docs],
+        }
+    )
+
+
+def _header(header: Any) -> dict[str, Any]:
+    written: dict[str, Any] = {'requestId': header.request_id, 'execEndpoint': header.exec_endpoint}
+    if header.HasField('status'):
+        written['status'] = status_of(header.status)
+    return written
+
+
+def status_of(status: Any) -> dict[str, Any]:
+    """A `StatusProto` in JSON."""
+    written: dict[str, Any] = {'code': status.code, 'description': status.description}
+    if status.HasField('exception'):
+        written['exception'] = {'name': status.exception.name, 'args': list(status.exception.args)}
+    return written

@@ -1,0 +1,103 @@
+"""The description of the HTTP interface, as OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._version import __version__
+
+DOCUMENT = {
+    'type': 'object',
+    'properties': {
+        'id': {'type': 'string'},
+        'text': {'type': 'string'},
+        'blob': {'type': 'string', 'format': 'byte', 'description': 'an encoded image'},
+        'tags': {'type': 'object'},
+        'embedding': {'type': 'array', 'items': {'type': 'number'}},
+        'matches': {'type': 'array', 'items': {'$ref': '#/components/schemas/Document'}},
+        'scores': {'type': 'object'},
+    },
+}
+REQUEST = {
+    'type': 'object',
+    'required': ['data'],
+    'properties': {
+        'data': {'type': 'array', 'items': {'$ref': '#/components/schemas/Document'}},
+        'exec_endpoint': {'type': 'string', 'description': 'the task, such as /encode'},
+        'parameters': {'type': 'object'},
+    },
+}
+ANSWER = {
+    'type': 'object',
+    'properties': {
+        'header': {'type': 'object', 'description': 'status.code is 1 where the model failed'},
+        'parameters': {'type': 'object'},
+        'routes': {'type': 'array', 'items': {'type': 'object'}},
+        'data': {'type': 'array', 'items': {'$ref': '#/components/schemas/Document'}},
+    },
+}
+MODEL = {
+    'type': 'object',
+    'properties': {
+        'name': {'type': 'string'},
+        'endpoints': {'type': 'object', 'additionalProperties': {'type': 'string'}},
+        'tasks': {'type': 'array', 'items': {'type': 'string'}},
+        'status': {'type': 'string', 'enum': ['Starting', 'Serving', 'Failed']},
+    },
+}
+REFUSALS = {
+    '400': 'the request cannot be read',
+    '404': 'no such model',
+    '503': 'the model is not up; Retry-After says when it may be',
+}
+
+
+def description() -> dict[str, Any]:
+    """The interface."""
+    schemas = {'Document': DOCUMENT, 'Request': REQUEST, 'Answer': ANSWER, 'Model': MODEL, 'Refusal': _refusal()}
+    named = {'name': 'model', 'in': 'path', 'required': True, 'schema': {'type': 'string'}}
+    look_up = {'name': 'model_name', 'in': 'query', 'schema': {'type': 'string'}}
+    return {
+        'openapi': '3.1.0',
+        'info': {'title': 'inference-client', 'version': __version__},
+        'components': {'schemas': schemas},
+        'paths': {
+            '/': {'get': _reading('says that the service is alive', {'type': 'object'})},
+            '/dry_run': {'get': _reading('whether the first model answers', {'type': 'object'})},
+            '/status': {'get': _reading('version, and the status of each model', {'type': 'object'})},
+            '/post': {'post': _posting('ask the first model')},
+            '/models/{model}/post': {'post': {**_posting('ask a model'), 'parameters': [named]}},
+            '/models/{model}/dry_run': {
+                'get': {**_reading('whether a model answers', {'type': 'object'}), 'parameters': [named]}
+            },
+            '/api/v1/models/': {'get': {**_reading('a model, or all', {'type': 'object'}), 'parameters': [look_up]}},
+        },
+    }
+
+
+def _refusal() -> dict[str, Any]:
+    return {'type': 'object', 'properties': {'detail': {'type': 'string'}, 'error': {'type': 'string'}}}
+
+
+def _reading(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {'summary': summary, 'responses': {'200': {'description': 'OK', 'content': _content(schema)}, **_refused()}}
+
+
+def _posting(summary: str) -> dict[str, Any]:
+    return {
+        'summary': summary,
+        'requestBody': {'required': True, 'content': _content({'$ref': '#/components/schemas/Request'})},
+        'responses': {
+            '200': {'description': 'OK', 'content': _content({'$ref': '#/components/schemas/Answer'})},
+            **_refused(),
+        },
+    }
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {'application/json': {'schema': schema}}
+
+
+def _refused() -> dict[str, Any]:
+    content = _content({'$ref': '#/components/schemas/Refusal'})
+    return {status: {'description': why, 'content': content} for status, why in REFUSALS.items()}

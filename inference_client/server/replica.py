@@ -1,0 +1,171 @@
+"""One process of a model, watched: it is started again when it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from typing import Any, Callable
+
+import grpc
+import grpc.aio
+
+UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+CHANNEL_OPTIONS = (
+    ('grpc.max_send_message_length', -1),
+    ('grpc.max_receive_message_length', -1),
+    ('grpc.enable_http_proxy', 0),
+    ('grpc.use_local_subchannel_pool', 1),
+)
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a replica is started again
+STOP_TIMEOUT = 10.0  # seconds to end after SIGTERM
+
+logger = logging.getLogger('inference_client.server')
+
+
+class LostError(Exception):
+    """The process ended, or its connection did."""
+
+
+class Replica:
+    """A process that answers, if it is up.
+
+    Args:
+        name: of the model.
+        engine: what it loads.
+        changed: called whenever `up` or `failed` changes.
+
+    Attributes:
+        up: whether it answers.
+        failed: why it could not be started; None as long as it may come.
+        under_way: requests that it works on.
+    """
+
+    def __init__(self, name: str, engine: str, changed: Callable[[], None]) -> None:
+        self.up = False
+        self.failed: str | None = None
+        self.under_way = 0
+        self._arguments = {'name': name, 'engine': engine}
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Any = None
+        self._ask: Any = None
+        self._life: asyncio.Task[None] | None = None
+        self._was_up = False
+
+    def start(self) -> None:
+        """Begin to start it."""
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    async def ask(self, data: bytes) -> bytes:
+        """The answer to a request.
+
+        Raises:
+            LostError: none will come: ask another one.
+        """
+        if self._ask is None:
+            raise LostError
+        self.under_way += 1
+        try:
+            call = self._ask(data)
+            code = await _code(call)
+            if code in LOST:
+                self._set(up=False)
+                raise LostError
+            answer: bytes = await call
+            return answer
+        except grpc.aio.UsageError as error:  # the channel was closed meanwhile
+            raise LostError from error
+        finally:
+            self.under_way -= 1
+
+    async def stop(self) -> None:
+        """End it, and wait until it has."""
+        if self._life is not None:
+            self._life.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._life
+        await self._end()
+
+    async def _live(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            error = await self._start()
+            if error is not None and not self._was_up:
+                logger.error('the model %r could not be started: %s', self._arguments['name'], error)
+                self._set(failed=error)  # it will fail again: a model that is not there, a library that is missing
+                await self._end()
+                return
+            if error is None:
+                pause = FIRST_PAUSE
+                await self._until_it_ends()
+            logger.warning('a process of the model %s ended; another one is started', self._arguments['name'])
+            await self._end()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _start(self) -> str | None:
+        """Start the process and connect to it; gives why that failed."""
+        command = [sys.executable, '-m', f'{__package__}.worker', json.dumps(self._arguments)]
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        assert self._process.stdout is not None
+        said = await self._process.stdout.readline()
+        if not said:
+            return f'its process ended with exit code {await self._process.wait()}'
+        told = json.loads(said)
+        if 'error' in told:
+            return str(told['error'])
+        self._channel = grpc.aio.insecure_channel(f'127.0.0.1:{told["port"]}', options=CHANNEL_OPTIONS)
+        self._ask = self._channel.unary_unary(UNARY)
+        tasks = [asyncio.ensure_future(one) for one in (self._process.wait(), self._channel.channel_ready())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self._process.returncode is not None:
+            return f'its process ended with exit code {self._process.returncode}'
+        self._was_up = True
+        self._set(up=True)
+        return None
+
+    async def _until_it_ends(self) -> None:
+        assert self._process is not None
+        await self._process.wait()
+        self._set(up=False)
+
+    async def _end(self) -> None:
+        self._set(up=False)
+        process = self._process
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = self._ask = None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+        except asyncio.TimeoutError:
+            process.kill()
+            await process.wait()
+        self._process = None  # not before: stop() may cut this short, and does it again
+
+    def _set(self, up: bool | None = None, failed: str | None = None) -> None:
+        self.up = self.up if up is None else up
+        self.failed = failed or self.failed
+        self._changed()
+
+
+async def _code(call: Any) -> grpc.StatusCode:
+    """Wait for the end of a call. Awaiting the call itself does not tell whether it or its caller was cancelled."""
+    try:
+        code: grpc.StatusCode = await call.code()
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return code

@@ -1,0 +1,197 @@
+"""HTTP and WebSocket, both on each of their ports: what a Jina gateway answers there, a path a model, the directory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Mapping
+from urllib.parse import unquote
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from .._version import __version__
+from .._wire.jina_pb2 import StatusProto
+from .._wire.json import dumps
+from .desk import Desk
+from .directory import Directory
+from .json_wire import answer_of, request_of, status_of
+from .openapi import description
+from .refusals import Refusal
+
+JSON = 'application/json'
+MODELS = '/models/'
+SUFFIXES = ('/post', '/dry_run', '/status')
+DIRECTORY = '/api/v1/models/'
+END = b'\x00'  # of the requests on a socket, as jina.Client says it
+PROTOCOLS = ('bytes', 'json')  # those of a Jina gateway; which one it is shows in each message
+WINDOW = 256  # requests of one socket that are worked on at once
+
+
+class WebDoor:
+    """The HTTP and the WebSocket end.
+
+    Args:
+        desk: where requests go.
+        directory: answers look-ups.
+    """
+
+    def __init__(self, desk: Desk, directory: Directory) -> None:
+        self._desk = desk
+        self._directory = directory
+        self._sockets: set[web.WebSocketResponse] = set()
+        application = web.Application(client_max_size=1 << 30, middlewares=[_refusals])
+        application.router.add_route('*', '/{path:.*}', self._serve)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen at an address; may be called for several."""
+        if self._runner.server is None:
+            await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for socket in list(self._sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if path.rstrip('/') == DIRECTORY.rstrip('/') and request.method == 'GET':
+            return self._look_up(request)
+        model, rest = _routed(path)
+        handlers: Mapping[tuple[str, str], Any] = {
+            ('GET', '/'): self._alive,
+            ('GET', '/dry_run'): self._dry_run,
+            ('GET', '/status'): self._status,
+            ('GET', '/openapi.json'): self._describe,
+            ('POST', '/post'): self._post,
+        }
+        handler = handlers.get((request.method, rest))
+        if handler is None:
+            known = any(one == rest for _, one in handlers)
+            return web.json_response(
+                {'detail': 'Method Not Allowed' if known else 'Not Found'}, status=405 if known else 404
+            )
+        answer: web.StreamResponse = await handler(request, model)
+        return answer
+
+    def _look_up(self, request: web.Request) -> web.Response:
+        name = request.query.get('model_name')
+        host = request.headers.get('Host', '')
+        found = self._directory.listing(host) if name is None else self._directory.entry(name, host)
+        return _json(found)
+
+    async def _alive(self, request: web.Request, model: str | None) -> web.StreamResponse:
+        self._desk.models.find(model)
+        return await self._socket(request, model) if _is_socket(request) else _json({})
+
+    async def _dry_run(self, request: web.Request, model: str | None) -> web.StreamResponse:
+        status = StatusProto()
+        retry: Refusal | None = None
+        try:
+            self._desk.ready(model)
+        except Refusal as refusal:
+            if refusal.http == 404:
+                raise
+            retry = refusal
+            status.code, status.description = StatusProto.ERROR, refusal.message
+        if _is_socket(request):
+            socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False)
+            await socket.prepare(request)
+            await socket.send_bytes(status.SerializeToString())
+            await socket.close()
+            return socket
+        return _json(status_of(status), retry)
+
+    async def _status(self, request: web.Request, model: str | None) -> web.Response:
+        models = {one.name: one.status for one in self._desk.models.values()}
+        return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models})
+
+    async def _describe(self, request: web.Request, model: str | None) -> web.Response:
+        return _json(description())
+
+    async def _post(self, request: web.Request, model: str | None) -> web.Response:
+        body = await request.read()
+        answer = await self._desk.ask(model, request_of(body))
+        return web.Response(body=answer_of(answer), content_type=JSON)
+
+    async def _socket(self, request: web.Request, model: str | None) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=1 << 30)
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        try:
+            await _converse(socket, lambda data: self._desk.ask_in_band(model, data))
+        finally:
+            self._sockets.discard(socket)
+        return socket
+
+
+async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
+    """Answer the requests of a socket as they are done, until the client ends them or leaves."""
+    window = asyncio.Semaphore(WINDOW)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(message: Any) -> None:
+        try:
+            if message.type is WSMsgType.TEXT:
+                await socket.send_str(await _ask_json(ask, message.data))
+            else:
+                await socket.send_bytes(await ask(message.data))
+        except ConnectionError:  # the client left meanwhile
+            pass
+        finally:
+            window.release()
+
+    try:
+        async for message in socket:
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or message.data in (END, '{}'):
+                break
+            await window.acquire()
+            task = asyncio.ensure_future(answer(message))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+        await socket.close()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _ask_json(ask: Any, text: str) -> str:
+    try:
+        data = request_of(text.encode())
+    except Refusal as refusal:
+        return answer_of(refusal.in_band('')).decode()
+    return answer_of(await ask(data)).decode()
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
+    try:
+        answer: web.StreamResponse = await handler(request)
+        return answer
+    except Refusal as refusal:
+        return _json({'detail': refusal.message, 'error': refusal.error}, refusal)
+
+
+def _json(value: Any, refusal: Refusal | None = None) -> web.Response:
+    headers = {} if refusal is None else {'Inference-Error': refusal.error}
+    if refusal is not None and refusal.retry_after is not None:
+        headers['Retry-After'] = f'{refusal.retry_after:.0f}'
+    status = 200 if refusal is None else refusal.http
+    return web.Response(body=dumps(value), content_type=JSON, status=status, headers=headers)
+
+
+def _is_socket(request: web.Request) -> bool:
+    return request.headers.get('Upgrade', '').lower() == 'websocket'
+
+
+def _routed(path: str) -> tuple[str | None, str]:
+    """The model that a path names, and what is asked of it."""
+    if not path.startswith(MODELS):
+        return None, path
+    rest = path[len(MODELS) :]
+    for suffix in SUFFIXES:
+        if rest.endswith(suffix):
+            return unquote(rest[: -len(suffix)]), suffix
+    return unquote(rest.rstrip('/')), '/'

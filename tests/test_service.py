@@ -1,0 +1,327 @@
+"""The service: several models behind one gateway, each under its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from urllib.parse import quote
+
+import grpc
+import pytest
+import requests
+from services import OTHER, TIMEOUT, service
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from inference_client import Client, InputError, ModelNotFoundError, RetryPolicy, ServerError
+from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
+
+WIRES = ['grpc', 'http', 'ws']
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture(scope='module')
+def running(server_python, tmp_path_factory):
+    """A service with two models that answer, one that starts, and one that has failed."""
+    folder = tmp_path_factory.mktemp('service')
+    with service(server_python, folder, 'named', OTHER, 'slow', 'broken', settle=False) as started:
+        with Client() as client:
+            for name in ('named', OTHER):
+                client.get_model(at(started, 'grpc', name)).wait_until_ready(TIMEOUT)
+        wait_for_status(started, 'broken', 'Failed')
+        yield started
+
+
+def at(started, wire, name):
+    return f'{started.urls[wire]}/models/{quote(name, safe="")}'
+
+
+def directory(started, **query):
+    return requests.get(f'{started.urls["http"]}/api/v1/models/', params=query, timeout=TIMEOUT)
+
+
+def wait_for_status(started, name, status):
+    while True:
+        found = directory(started, model_name=name).json()['status']
+        if found == status:
+            return
+        assert found == 'Starting'
+
+
+# -- which model answers
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_the_path_names_the_model(running, connect, wire):
+    assert connect(at(running, wire, OTHER)).encode(text='hello')[0].embedding.tolist() == [-5]
+    assert connect(at(running, wire, 'named')).encode(text='hello')[0].embedding[0] == 5
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_name_may_stand_in_the_path_as_it_is(running, connect, wire):
+    model = connect(f'{running.urls[wire]}/models/org/other%201.0::x')
+    assert model.encode(text='hello')[0].embedding.tolist() == [-5]
+    assert model.is_ready()
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_without_a_path_the_first_model_answers(running, connect, wire):
+    model = connect(running.urls[wire])
+    assert model.encode(text='hello')[0].embedding[0] == 5
+    assert model.is_ready()
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_models_of_one_server_do_not_mix(running, connect, wire):
+    one, other = connect(at(running, wire, 'named')), connect(at(running, wire, OTHER))
+    texts = ['x' * length for length in range(1, 40)]
+    for model, sign in ((one, 1), (other, -1), (one, 1)):
+        answered = model.encode(text=texts, batch_size=2, prefetch=8)
+        assert [document.embedding[0] for document in answered] == [sign * len(text) for text in texts]
+
+
+@pytest.mark.parametrize('name', ['nope', 'named/', 'NAMED', 'named/encode', '..%2Fnamed'])
+@pytest.mark.parametrize('wire', WIRES)
+def test_an_unknown_model(running, connect, wire, name):
+    if name == 'named/':
+        assert connect(f'{running.urls[wire]}/models/{name}').encode(text='hello')[0].embedding[0] == 5
+        return
+    with pytest.raises(ModelNotFoundError, match='the server does not know the model'):
+        connect(f'{running.urls[wire]}/models/{name}').encode(text='hello')
+
+
+def test_an_unknown_model_is_not_found(running):
+    for path in ('/models/nope', '/models/nope/dry_run'):
+        answer = requests.get(running.urls['http'] + path, timeout=TIMEOUT)
+        assert answer.status_code == 404
+        assert "no model 'nope' here" in answer.json()['detail']
+    with pytest.raises(InvalidStatus) as caught, connect_to(f'{running.urls["ws"]}/models/nope'):
+        pass
+    assert caught.value.response.status_code == 404
+    assert code_of(running, 'nope') == (grpc.StatusCode.NOT_FOUND, None)
+
+
+def connect_to(url):
+    return connect(url, subprotocols=['bytes'], open_timeout=TIMEOUT)
+
+
+def code_of(running, model):
+    """The status of a gRPC call, and the seconds after which it may be tried again."""
+    with grpc.insecure_channel(running.urls['grpc'].partition('://')[2]) as channel:
+        call = channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b'', timeout=TIMEOUT, metadata=(('model', model),))
+    return caught.value.code(), dict(caught.value.trailing_metadata()).get('retry-after')
+
+
+# -- models that are not up
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_model_that_starts(running, door, wire):
+    with door(retry=ONCE) as client:
+        model = client.get_model(at(running, wire, 'slow'))
+        assert not is_ready(model)
+        with pytest.raises(ServerError, match='is starting') as caught:
+            model.encode(text='hello')
+        assert caught.value.transient
+        assert caught.value.busy
+        assert caught.value.retry_after == 2
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_model_that_failed(running, door, wire):
+    with door(retry=ONCE) as client:
+        model = client.get_model(at(running, wire, 'broken'))
+        assert not is_ready(model)
+        with pytest.raises(ServerError, match='could not be started') as caught:
+            model.encode(text='hello')
+        assert '/secret' not in str(caught.value)
+
+
+def is_ready(model):
+    with contextlib.suppress(ServerError):
+        return model.is_ready()
+    return False
+
+
+def test_a_model_that_is_not_up_over_http(running):
+    for path in ('post', 'dry_run'):
+        method = requests.post if path == 'post' else requests.get
+        for name, retry_after in (('slow', '2'), ('broken', None)):
+            answer = method(f'{at(running, "http", name)}/{path}', json={'data': []}, timeout=TIMEOUT)
+            assert (answer.status_code, answer.headers.get('Retry-After')) == (503, retry_after)
+            assert '/secret' not in answer.text
+
+
+def test_a_model_that_is_not_up_over_grpc(running):
+    assert code_of(running, 'slow') == (grpc.StatusCode.UNAVAILABLE, '2')
+    assert code_of(running, 'broken') == (grpc.StatusCode.FAILED_PRECONDITION, None)
+
+
+def test_the_log_says_why_a_model_failed(running):
+    assert "the model 'broken' could not be started" in running.log
+    assert 'no weights in /secret/path' in running.log
+
+
+def test_a_model_comes_up_later(server_python, tmp_path):
+    with service(server_python, tmp_path, 'slow', 'named', settle=False) as started, Client() as client:
+        assert directory(started, model_name='slow').json()['status'] == 'Starting'
+        client.get_model(at(started, 'ws', 'named')).wait_until_ready(TIMEOUT)
+        (tmp_path / 'go on').touch()
+        assert started.wait_until_settled() == 'slow, named are ready; Ctrl-C stops it\n'
+        assert directory(started, model_name='slow').json()['status'] == 'Serving'
+        for wire in WIRES:
+            assert client.get_model(at(started, wire, 'slow')).encode(text='hello')[0].embedding[0] == 5
+        assert started.stop() == 0
+
+
+# -- replicas
+
+
+@pytest.fixture(scope='module')
+def replicated(server_python, tmp_path_factory):
+    """A service with one model of two replicas."""
+    folder = tmp_path_factory.mktemp('replicas')
+    with service(server_python, folder, 'named', '--replicas', '2') as started:
+        yield started
+
+
+def processes(model):
+    return {int(document.embedding[1]) for document in model.encode(text=['x'] * 32, batch_size=1, prefetch=8)}
+
+
+def test_replicas_share_the_work(replicated, connect):
+    assert len(processes(connect(replicated.urls['grpc']))) == 2
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_replica_that_dies_costs_no_answer(replicated, wire):
+    """It is killed while both work, and started again."""
+    with Client(retry=ONCE) as client:
+        model = client.get_model(replicated.urls[wire])
+        before = processes(model)
+        while len(before) < 2:
+            before = processes(model)
+        answers = model.stream('encode', ['hello'] * 200, batch_size=1, prefetch=8, sleep=0.01)
+        first = int(next(answers).embedding[1])
+        os.kill(first, signal.SIGKILL)
+        assert [document.embedding[0] for document in answers] == [5] * 199
+        while len(processes(model)) < 2:
+            pass
+        assert first not in processes(model)
+
+
+def test_a_request_that_kills_every_replica(server_python, tmp_path):
+    with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
+        model = client.get_model(started.urls['grpc'])
+        with pytest.raises(ServerError, match='ended while it worked on the request'):
+            model.encode(text='die')
+        model.wait_until_ready(TIMEOUT)
+        assert model.encode(text='hello')[0].embedding[0] == 5
+        assert 'a process of the model named ended' in started.log
+
+
+@pytest.mark.skipif(not Path('/proc').exists(), reason='needs /proc')
+def test_nothing_is_left_when_the_service_is_killed(server_python, tmp_path):
+    with service(server_python, tmp_path, 'named') as started, Client() as client:
+        (replica,) = processes(client.get_model(started.urls['grpc']))
+        started.process.kill()
+        started.process.wait(TIMEOUT)
+        while Path(f'/proc/{replica}').exists():
+            pass
+
+
+# -- what other clients see
+
+
+def test_a_failure_tells_no_path_and_no_trace(running):
+    message = DataRequestProto()
+    message.header.request_id = 'a request'
+    message.header.exec_endpoint = '/encode'
+    message.data.docs.docs.add().text = 'raise'
+    with connect_to(running.urls['ws']) as socket:
+        socket.send(message.SerializeToString())
+        answer = socket.recv(TIMEOUT)
+    assert b'Traceback' not in answer
+    assert b'/secret' not in answer
+    assert b'.py' not in answer
+    status = DataRequestProto.FromString(answer).header.status
+    assert status.code == StatusProto.ERROR
+    assert 'RuntimeError' in status.description
+    assert '/secret/path is broken' in running.log
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_an_input_error_is_passed_on(running, connect, wire):
+    with pytest.raises(InputError, match='this text is refused'):
+        connect(running.urls[wire]).encode(text='refuse')
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_bytes_that_are_no_request(running, wire):
+    url = running.urls[wire]
+    if wire == 'grpc':
+        with grpc.insecure_channel(url.partition('://')[2]) as channel, pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')(b'\xff\xff', timeout=TIMEOUT)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    elif wire == 'http':
+        for body in (b'{', b'[]', b'{"data": 3}', b'{"data": [{"blob": "%"}]}', b'{"data": [7]}'):
+            headers = {'Content-Type': 'application/json'}
+            assert requests.post(f'{url}/post', body, headers=headers, timeout=TIMEOUT).status_code == 400
+    else:
+        with connect_to(url) as socket:
+            socket.send(b'\xff\xff')
+            status = DataRequestProto.FromString(socket.recv(TIMEOUT)).header.status
+            assert 'not a DataRequestProto' in status.description
+
+
+# -- the directory
+
+
+def test_the_directory_has_all_models(running):
+    models = directory(running).json()['models']
+    assert [(one['name'], one['status']) for one in models] == [
+        ('named', 'Serving'), (OTHER, 'Serving'), ('slow', 'Starting'), ('broken', 'Failed'),
+    ]  # fmt: skip
+    assert models[1] == directory(running, model_name=OTHER).json()
+    assert models[1]['tasks'] == ['encode']
+    assert models[1]['endpoints'] == {
+        'grpc': at(running, 'grpc', OTHER), 'http': at(running, 'http', OTHER), 'websocket': at(running, 'ws', OTHER),
+    }  # fmt: skip
+
+
+def test_the_directory_gives_urls_that_the_asker_reaches(running):
+    port = running.urls['http'].rpartition(':')[2]
+    for host, expected in (('models.example', 'models.example'), ('[::1]:80', '[::1]'), ('', 'localhost')):
+        headers = {'Host': host}
+        answer = requests.get(f'{running.urls["http"]}/api/v1/models/', headers=headers, timeout=TIMEOUT).json()
+        assert answer['models'][0]['endpoints']['http'] == f'http://{expected}:{port}/models/named'
+
+
+def test_the_directory_knows_no_such_model(running):
+    answer = directory(running, model_name='nope')
+    assert answer.status_code == 404
+    assert answer.json()['error'] == 'ModelNotFoundError'
+
+
+@pytest.mark.parametrize('protocol', ['grpc', 'http', 'websocket'])
+def test_a_client_finds_models_by_name(running, door, protocol):
+    with door(api_endpoint=f'{running.urls["http"]}/api/v1') as client:
+        model = client.get_model(OTHER, protocol=protocol)
+        assert model.encode(text='hello')[0].embedding.tolist() == [-5]
+        with pytest.raises(ModelNotFoundError):
+            client.get_model('nope')
+
+
+def test_public_urls(server_python, tmp_path):
+    urls = ['grpcs://models.example', 'https://models.example/', 'wss://models.example:444']
+    options = [option for url in urls for option in ('--public-url', url)]
+    with service(server_python, tmp_path, 'named', *options) as started:
+        assert directory(started, model_name='named').json()['endpoints'] == {
+            'grpc': 'grpcs://models.example/models/named',
+            'http': 'https://models.example/models/named',
+            'websocket': 'wss://models.example:444/models/named',
+        }

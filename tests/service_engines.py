@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inference_client import InputError, hookimpl
-from inference_client.engines.base import Engine
+from inference_client.engines.base import Engine, read_image
 
 
 class Named(Engine):
@@ -38,6 +38,17 @@ class Other(Named):
         return documents
 
 
+class Pictures(Engine):
+    """Embeds an image as its shape."""
+
+    tasks = frozenset({'encode'})
+
+    def run(self, task, documents, parameters):
+        for document in documents:
+            document.embedding = np.array(read_image(document).shape, np.float32)
+        return documents
+
+
 class Slow(Named):
     """Is loaded once a file is there."""
 
@@ -56,4 +67,4 @@ class Broken(Named):
 @hookimpl
 def inference_client_engines():
     """What is installed."""
-    return {'named': Named, 'org/other 1.0::x': Other, 'slow': Slow, 'broken': Broken}
+    return {'named': Named, 'pictures': Pictures, 'org/other 1.0::x': Other, 'slow': Slow, 'broken': Broken}

@@ -49,17 +49,18 @@ def service(python, folder, *arguments, settle=True, **environment):
     Args:
         python: an interpreter with the extra `[server]`.
         folder: an empty directory.
-        arguments: of `inference-client serve`.
+        arguments: of `inference-client serve`; without `--token-file`, everyone on this machine is let in.
         settle: whether to wait until each model is up or has failed.
         environment: variables.
     """
     source = (Path(__file__).parent / 'service_engines.py').read_text(encoding='utf-8')
     write_distribution(folder, 'service-engines', {'test': 'service_engines'}, service_engines=source)
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get('PYTHONPATH')])])
+    auth = [] if '--token-file' in arguments else ['--no-auth']
     ports = [one for scheme in ('grpc', 'http', 'ws') for one in (f'--{scheme}-port', '0')]
     errors = folder / 'stderr'
     with errors.open('w') as log, subprocess.Popen(
-        [python, '-m', 'inference_client', 'serve', *ports, *arguments],
+        [python, '-m', 'inference_client', 'serve', *auth, *ports, *arguments],
         env={**os.environ, 'PYTHONPATH': path, 'TEST_FOLDER': str(folder), **environment},
         stdout=subprocess.PIPE,
         stderr=log,

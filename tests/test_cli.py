@@ -445,7 +445,7 @@ def test_serving_without_jina_says_what_to_install(cli):
     code = """
         import sys
         sys.modules['jina'] = None
-        sys.argv[1:] = ['serve', '--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
+        sys.argv[1:] = ['serve', '--no-auth', '--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
         from inference_client.__main__ import main
         try:
             main()

@@ -79,7 +79,7 @@ def started(command, **environment):
 
 
 def serving(python, *arguments, **environment):
-    return started([python, '-m', 'inference_client', 'serve', *FREE_PORTS, *arguments], **environment)
+    return started([python, '-m', 'inference_client', 'serve', '--no-auth', *FREE_PORTS, *arguments], **environment)
 
 
 def urls_of(process):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +17,7 @@ from services import OTHER, TIMEOUT, service
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from inference_client import Client, InputError, ModelNotFoundError, RetryPolicy, ServerError
+from inference_client import Client, InputError, ModelNotFoundError, RetryPolicy, ServerError, TransportError
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
 
 WIRES = ['grpc', 'http', 'ws']
@@ -234,6 +236,27 @@ def test_nothing_is_left_when_the_service_is_killed(server_python, tmp_path):
             pass
 
 
+# -- its end
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_it_answers_what_it_has_taken(server_python, tmp_path, wire):
+    with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
+        model = client.get_model(started.urls[wire])
+        model.encode(text='hello')
+        with ThreadPoolExecutor() as pool:
+            under_way = [pool.submit(model.encode, text='hello', sleep=1.0) for _ in range(3)]
+            time.sleep(0.5)
+            started.process.send_signal(signal.SIGTERM)
+            while True:  # until it has noticed
+                try:
+                    model.encode(text='late')
+                except TransportError:
+                    break
+            assert [one.result()[0].embedding[0] for one in under_way] == [5] * 3
+        assert started.process.wait(TIMEOUT) == 0
+
+
 # -- what other clients see
 
 
@@ -291,14 +314,6 @@ def test_the_directory_has_all_models(running):
     assert models[1]['endpoints'] == {
         'grpc': at(running, 'grpc', OTHER), 'http': at(running, 'http', OTHER), 'websocket': at(running, 'ws', OTHER),
     }  # fmt: skip
-
-
-def test_the_directory_gives_urls_that_the_asker_reaches(running):
-    port = running.urls['http'].rpartition(':')[2]
-    for host, expected in (('models.example', 'models.example'), ('[::1]:80', '[::1]'), ('', 'localhost')):
-        headers = {'Host': host}
-        answer = requests.get(f'{running.urls["http"]}/api/v1/models/', headers=headers, timeout=TIMEOUT).json()
-        assert answer['models'][0]['endpoints']['http'] == f'http://{expected}:{port}/models/named'
 
 
 def test_the_directory_knows_no_such_model(running):

@@ -20,7 +20,13 @@ from ..errors import (
 SMALL_BODY = 1 << 20  # bytes; a Deployment answers 422 to a larger one
 
 # Our own server's model raises these; their message is for the caller as it stands.
-PASSED_ON: Sequence[type[InferenceError]] = (InputError, UnsupportedTaskError, ModelNotFoundError, RequestTooLargeError)
+PASSED_ON: Sequence[type[InferenceError]] = (
+    InputError,
+    UnsupportedTaskError,
+    ModelNotFoundError,
+    RequestTooLargeError,
+    AuthenticationError,
+)
 UNAVAILABLE = 'UnavailableError'  # the same of our own gateway; after the message come the seconds to wait
 
 

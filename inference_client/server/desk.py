@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
+from .gate import Gate
 from .hosted import HostedModel, Models
-from .refusals import BrokenError, Refusal, UnavailableError, UnreadableError
+from .refusals import BrokenError, Refusal, TooLargeError, UnavailableError, UnreadableError
+from .settings import Limits
 
 logger = logging.getLogger('inference_client.server')
 
@@ -22,26 +25,40 @@ class Desk:
 
     Args:
         models: by name.
+        gate: who may ask.
+        limits: what is taken.
 
     Attributes:
         models: the same.
+        gate: the same.
+        limits: the same.
         stopping: whether the service takes no new requests.
+        under_way: requests that are worked on.
     """
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, gate: Gate, limits: Limits) -> None:
         self.models = models
+        self.gate = gate
+        self.limits = limits
         self.stopping = False
+        self.under_way = 0
 
-    async def ask(self, model: str | None, data: bytes) -> bytes:
+    async def ask(self, asker: Asker, data: bytes) -> bytes:
         """The answer to a request.
 
         Raises:
             Refusal: there is none.
         """
-        hosted = self._open(model)
-        request = parsed(data)
-        if request.data.WhichOneof('documents') == 'docs_bytes':
-            raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
+        self.under_way += 1
+        try:
+            return await self._ask(asker, data)
+        finally:
+            self.under_way -= 1
+
+    async def _ask(self, asker: Asker, data: bytes) -> bytes:
+        self.gate.pace(self.gate.admit(asker.token, asker.peer))
+        hosted = self._open(asker.model)
+        self._check(parsed(data))
         try:
             return without_traces(await hosted.ask(data))
         except Refusal:
@@ -50,23 +67,53 @@ class Desk:
             logger.exception('a request for the model %s failed', hosted.name)
             raise BrokenError('the service failed; its log tells more') from error
 
-    async def ask_in_band(self, model: str | None, data: bytes) -> bytes:
+    async def ask_in_band(self, asker: Asker, data: bytes) -> bytes:
         """The answer to one of many requests on a stream or a socket; a refusal is an answer, too."""
         try:
-            return await self.ask(model, data)
+            return await self.ask(asker, data)
         except Refusal as refusal:
             return refusal.in_band(request_id(data))
 
-    def ready(self, model: str | None) -> None:
+    def ready(self, asker: Asker) -> None:
         """Raise a `Refusal` unless the model answers."""
-        hosted = self._open(model)
+        self.gate.admit(asker.token, asker.peer)
+        hosted = self._open(asker.model)
         if hosted.status != 'Serving':
             raise hosted.unavailable()
+
+    def _check(self, request: DataRequestProto) -> None:
+        if request.data.WhichOneof('documents') == 'docs_bytes':
+            raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
+        count = _count(request.data.docs.docs)
+        if count > self.limits.items:  # "larger than max" is how gRPC says such a thing, which clients split
+            raise TooLargeError(f'the request has {count} documents: larger than max ({self.limits.items})')
 
     def _open(self, model: str | None) -> HostedModel:
         if self.stopping:
             raise UnavailableError('the service is stopping', STOPPING_RETRY_AFTER)
         return self.models.find(model)
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Where a request comes from, and where it goes.
+
+    Attributes:
+        model: its name; None: the first one.
+        token: as it was presented.
+        peer: address of the client.
+        protocol: `grpc`, `http` or `websocket`.
+    """
+
+    model: str | None
+    token: str | None = field(repr=False)
+    peer: str
+    protocol: str
+
+
+def _count(documents: Any) -> int:
+    """Documents, with those in them."""
+    return sum(1 + _count(one.matches) + _count(one.chunks) for one in documents)
 
 
 def parsed(data: bytes) -> DataRequestProto:

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from .._wire.jina_pb2 import StatusProto
-from .desk import Desk
+from .desk import Asker, Desk
 from .refusals import Refusal
 
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
@@ -42,17 +42,20 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         unary = {UNARY: self._single, DRY_RUN: self._dry_run, HEALTH: self._health}.get(method)
         return unary and grpc.unary_unary_rpc_method_handler(unary)
 
-    async def open(self, address: str) -> None:
-        """Listen at an address."""
+    async def open(self, address: str, credentials: Any = None) -> None:
+        """Listen at an address, with TLS if there are credentials."""
         self._server = grpc.aio.server(
             options=[
                 ('grpc.max_send_message_length', -1),
-                ('grpc.max_receive_message_length', -1),
+                ('grpc.max_receive_message_length', self._desk.limits.body),
                 ('grpc.so_reuseport', 0),  # else another server may listen at the same port
             ]
         )
         self._server.add_generic_rpc_handlers((self,))
-        self._server.add_insecure_port(address)
+        if credentials is None:
+            self._server.add_insecure_port(address)
+        else:
+            self._server.add_secure_port(address, credentials)
         await self._server.start()
 
     async def close(self, seconds: float) -> None:
@@ -62,16 +65,16 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     async def _single(self, data: bytes, context: Any) -> bytes:
         try:
-            return await self._desk.ask(_model(context), data)
+            return await self._desk.ask(_asker(context), data)
         except Refusal as refusal:
             return await _refuse(context, refusal)
 
     async def _dry_run(self, data: bytes, context: Any) -> bytes:
         status = StatusProto()
         try:
-            self._desk.ready(_model(context))
+            self._desk.ready(_asker(context))
         except Refusal as refusal:
-            if refusal.http == 404:
+            if refusal.http != 503:
                 return await _refuse(context, refusal)
             status.code = StatusProto.ERROR
             status.description = refusal.message
@@ -81,14 +84,19 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return HEALTHY
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        model = _model(context)
+        asker = _asker(context)
+        try:
+            self._desk.gate.admit(asker.token, asker.peer)
+            self._desk.models.find(asker.model)
+        except Refusal as refusal:
+            await _refuse(context, refusal)
         answers: asyncio.Queue[bytes | None] = asyncio.Queue()
         window = asyncio.Semaphore(WINDOW)
         tasks: set[asyncio.Task[None]] = set()
 
         async def answer(data: bytes) -> None:
             try:
-                answers.put_nowait(await self._desk.ask_in_band(model, data))
+                answers.put_nowait(await self._desk.ask_in_band(asker, data))
             finally:
                 window.release()
 
@@ -115,11 +123,11 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
                 task.cancel()
 
 
-def _model(context: Any) -> str | None:
-    for key, value in context.invocation_metadata() or ():
-        if key == MODEL:
-            return unquote(value)
-    return None
+def _asker(context: Any) -> Asker:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    model = metadata.get(MODEL)
+    peer = context.peer().rpartition(':')[0]
+    return Asker(None if model is None else unquote(model), metadata.get('authorization'), peer, 'grpc')
 
 
 async def _refuse(context: Any, refusal: Refusal) -> bytes:

@@ -9,6 +9,7 @@ import grpc.aio
 
 from .refusals import BrokenError, FailedError, Refusal, UnavailableError, UnknownModelError
 from .replica import LostError, Replica
+from .settings import Limits, ModelSettings
 
 STARTING, SERVING, FAILED = 'Starting', 'Serving', 'Failed'
 RETRY_AFTER = 2.0  # seconds after which a model that starts may have come up
@@ -18,21 +19,21 @@ class HostedModel:
     """A model, and the processes that run it.
 
     Args:
-        name: which clients ask for.
-        engine: what is loaded: an engine's name.
+        settings: its name, what is loaded, how many processes.
         tasks: what it can do.
-        replicas: how many processes.
+        limits: what it takes.
 
     Attributes:
         replicas: the processes.
         settled: set once each replica is up or has failed.
     """
 
-    def __init__(self, name: str, engine: str, tasks: Iterable[str], replicas: int = 1) -> None:
-        self.name = name
+    def __init__(self, settings: ModelSettings, tasks: Iterable[str], limits: Limits) -> None:
+        self.name = settings.name
         self.tasks = sorted(tasks)
         self.settled = asyncio.Event()
-        self.replicas = [Replica(name, engine, self._look) for _ in range(replicas)]
+        arguments = {'name': settings.name, 'engine': settings.engine, 'pixels': limits.pixels}
+        self.replicas = [Replica(arguments, self._look) for _ in range(settings.replicas)]
 
     @property
     def status(self) -> str:

@@ -47,8 +47,17 @@ MODEL = {
 }
 REFUSALS = {
     '400': 'the request cannot be read',
+    '401': 'no token, or one that is not good',
+    '403': 'without tokens: a page of another site asks',
     '404': 'no such model',
+    '413': 'the request is larger than the service takes',
+    '415': 'the body is of another kind',
+    '429': 'too many requests; Retry-After says when to ask again',
     '503': 'the model is not up; Retry-After says when it may be',
+}
+
+MESSAGE = {
+    'application/x-protobuf': {'schema': {'type': 'string', 'format': 'binary', 'description': 'DataRequestProto'}}
 }
 
 
@@ -84,11 +93,12 @@ def _reading(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _posting(summary: str) -> dict[str, Any]:
+    asked, answered = (_content({'$ref': f'#/components/schemas/{name}'}) for name in ('Request', 'Answer'))
     return {
         'summary': summary,
-        'requestBody': {'required': True, 'content': _content({'$ref': '#/components/schemas/Request'})},
+        'requestBody': {'required': True, 'content': {**asked, **MESSAGE}},
         'responses': {
-            '200': {'description': 'OK', 'content': _content({'$ref': '#/components/schemas/Answer'})},
+            '200': {'description': 'OK', 'content': {**answered, **MESSAGE}},
             **_refused(),
         },
     }

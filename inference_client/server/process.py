@@ -23,7 +23,7 @@ def served(*models: str, python: str = sys.executable) -> Iterator[Mapping[str, 
     Raises:
         ServerError: it did not start; what it said is in the message.
     """
-    command = [python, '-m', 'inference_client', 'serve', *models]
+    command = [python, '-m', 'inference_client', 'serve', '--no-auth', *models]
     command += ['--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

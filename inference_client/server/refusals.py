@@ -43,12 +43,50 @@ class UnreadableError(Refusal):
     """It is not a request of this protocol."""
 
 
+class UnknownKindError(Refusal):
+    """The body is of no kind that is read."""
+
+    http = 415
+
+
 class UnknownModelError(Refusal):
     """No such model."""
 
     http = 404
     grpc = 'NOT_FOUND'
     error = 'ModelNotFoundError'
+
+
+class UnauthorizedError(Refusal):
+    """The token is missing or not good."""
+
+    http = 401
+    grpc = 'UNAUTHENTICATED'
+    error = 'AuthenticationError'
+
+
+class ForbiddenError(Refusal):
+    """The request may come from a page in somebody's browser."""
+
+    http = 403
+    grpc = 'PERMISSION_DENIED'
+    error = 'AuthenticationError'
+
+
+class TooLargeError(Refusal):
+    """It has more in it than the service takes at once."""
+
+    http = 413
+    grpc = 'RESOURCE_EXHAUSTED'
+    error = 'RequestTooLargeError'
+
+
+class TooManyError(Refusal):
+    """It comes too early."""
+
+    http = 429
+    grpc = 'RESOURCE_EXHAUSTED'
+    error = 'UnavailableError'
 
 
 class UnavailableError(Refusal):

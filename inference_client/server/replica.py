@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import grpc
 import grpc.aio
@@ -34,8 +34,7 @@ class Replica:
     """A process that answers, if it is up.
 
     Args:
-        name: of the model.
-        engine: what it loads.
+        arguments: of the process: see `worker.main`.
         changed: called whenever `up` or `failed` changes.
 
     Attributes:
@@ -44,11 +43,11 @@ class Replica:
         under_way: requests that it works on.
     """
 
-    def __init__(self, name: str, engine: str, changed: Callable[[], None]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], changed: Callable[[], None]) -> None:
         self.up = False
         self.failed: str | None = None
         self.under_way = 0
-        self._arguments = {'name': name, 'engine': engine}
+        self._arguments = arguments
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Any = None

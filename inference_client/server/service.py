@@ -8,45 +8,22 @@ import gc
 import os
 import signal
 import socket
-from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from .._registered import missing_extra
 from ..errors import ConfigurationError, ServerError
 
+if TYPE_CHECKING:
+    from .desk import Desk
+    from .gate import Gate
+    from .settings import Settings
+
+CLOSE_TIMEOUT = 0.5  # seconds for answers to leave, once all are written
+DRAIN_PAUSE = 0.02  # seconds between two looks at what is under way
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """One model of a service.
-
-    Attributes:
-        name: which clients ask for.
-        engine: an engine's name.
-        replicas: how many processes run it.
-    """
-
-    name: str
-    engine: str
-    replicas: int = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a service is told.
-
-    Attributes:
-        models: the first one answers where none is named.
-        host: address to listen on.
-        ports: by scheme (`grpc`, `http`, `ws`); 0 takes a free one.
-        public: URLs by scheme at which clients reach it, where that is not the address that they asked.
-    """
-
-    models: Sequence[ModelSettings]
-    host: str = '127.0.0.1'
-    ports: Mapping[str, int] = field(default_factory=lambda: {'grpc': 51000, 'http': 51001, 'ws': 51002})
-    public: Mapping[str, str] = field(default_factory=dict)
 
 
 def serve(settings: Settings, say: Callable[[str], Any]) -> None:
@@ -93,6 +70,7 @@ async def _until_a_signal(settings: Settings, tasks: Mapping[str, frozenset[str]
 async def _serve(
     settings: Settings, tasks: Mapping[str, frozenset[str]], stop: asyncio.Event, say: Callable[[str], Any]
 ) -> None:
+    gate, (tls, credentials) = _gate(settings), _tls(settings)
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     from .desk import Desk
     from .directory import Directory
@@ -100,27 +78,75 @@ async def _serve(
     from .hosted import HostedModel, Models
     from .web_door import WebDoor
 
-    models = Models(HostedModel(one.name, one.engine, tasks[one.name], one.replicas) for one in settings.models)
+    models = Models(HostedModel(one, tasks[one.name], settings.limits) for one in settings.models)
     with contextlib.ExitStack() as probes:  # open until all are chosen, so that no two are the same
         ports = {scheme: _free_port(probes, settings.host, port, scheme) for scheme, port in settings.ports.items()}
-    desk = Desk(models)
-    calls, web = GrpcDoor(desk), WebDoor(desk, Directory(models, ports, public=settings.public))
+    desk = Desk(models, gate, settings.limits)
+    calls, web = GrpcDoor(desk), WebDoor(desk, Directory(models, ports, tls is not None, settings.public))
     host = f'[{settings.host}]' if ':' in settings.host else settings.host
-    await calls.open(f'{host}:{ports["grpc"]}')
+    await calls.open(f'{host}:{ports["grpc"]}', credentials)
     for scheme in ('http', 'ws'):
-        await web.open(settings.host, ports[scheme])
+        await web.open(settings.host, ports[scheme], tls)
     try:
         for model in models.values():
             model.start()
         for scheme, port in ports.items():
-            say(f'{scheme}://{host}:{port}')
+            say(f'{scheme}{"s" if tls else ""}://{host}:{port}')
         await _tell(models, stop, say)
         await stop.wait()
-        desk.stopping = True
+        await _drain(desk, settings.drain)
     finally:
-        await calls.close(0)
+        desk.stopping = True
+        await calls.close(CLOSE_TIMEOUT)
         await web.close()
         await asyncio.gather(*(model.stop() for model in models.values()))
+
+
+def _gate(settings: Settings) -> Gate:
+    """Raises where there are no tokens, and nobody said that none are wanted."""
+    from .gate import Gate
+    from .rate import RateLimiter
+    from .tokens import TokenStore
+
+    limits = settings.limits
+    limiter = RateLimiter(limits.per_second, limits.burst) if limits.per_second else None
+    if not settings.auth:
+        return Gate(None, None)
+    store = TokenStore(settings.token_file)
+    if not store.list():
+        raise ConfigurationError(
+            f'there are no tokens in {store.path}: make one with "inference-client token create NAME", '
+            'or let everyone on this machine in with --no-auth'
+        )
+    return Gate(store, limiter)
+
+
+def _tls(settings: Settings) -> tuple[ssl.SSLContext | None, Any]:
+    """What aiohttp and gRPC need for TLS; twice None without it."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None, None
+    import grpc
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f'the certificate {settings.tls_cert} and the key {settings.tls_key} cannot be used '
+            f'({error.strerror or type(error).__name__}): expected PEM files that belong together, '
+            'the key without a password'
+        ) from error
+    return context, grpc.ssl_server_credentials([pair])
+
+
+async def _drain(desk: Desk, seconds: float) -> None:
+    """Refuse new requests, and wait until those under way are answered."""
+    desk.stopping = True
+    end = time.monotonic() + seconds
+    while desk.under_way and time.monotonic() < end:
+        await asyncio.sleep(DRAIN_PAUSE)
 
 
 async def _tell(models: Any, stop: asyncio.Event, say: Callable[[str], Any]) -> None:

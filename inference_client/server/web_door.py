@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, Mapping
 from urllib.parse import unquote
 
@@ -11,13 +12,14 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from .._version import __version__
 from .._wire.jina_pb2 import StatusProto
 from .._wire.json import dumps
-from .desk import Desk
+from .desk import Asker, Desk
 from .directory import Directory
 from .json_wire import answer_of, request_of, status_of
 from .openapi import description
-from .refusals import Refusal
+from .refusals import Refusal, TooLargeError, UnknownKindError
 
 JSON = 'application/json'
+PROTOBUF = 'application/x-protobuf'  # the messages of gRPC
 MODELS = '/models/'
 SUFFIXES = ('/post', '/dry_run', '/status')
 DIRECTORY = '/api/v1/models/'
@@ -38,15 +40,15 @@ class WebDoor:
         self._desk = desk
         self._directory = directory
         self._sockets: set[web.WebSocketResponse] = set()
-        application = web.Application(client_max_size=1 << 30, middlewares=[_refusals])
+        application = web.Application(client_max_size=desk.limits.body, middlewares=[_refusals])
         application.router.add_route('*', '/{path:.*}', self._serve)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen at an address; may be called for several."""
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen at an address, with TLS if there is a context; may be called for several."""
         if self._runner.server is None:
             await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        await web.TCPSite(self._runner, host, port, reuse_address=True, ssl_context=tls).start()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -55,10 +57,11 @@ class WebDoor:
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self._desk.gate.check_origin(request.headers.get('Host', ''), request.headers.get('Origin'))
         path = request.rel_url.raw_path
         if path.rstrip('/') == DIRECTORY.rstrip('/') and request.method == 'GET':
             return self._look_up(request)
-        model, rest = _routed(path)
+        asker, rest = _asker(request)
         handlers: Mapping[tuple[str, str], Any] = {
             ('GET', '/'): self._alive,
             ('GET', '/dry_run'): self._dry_run,
@@ -72,26 +75,30 @@ class WebDoor:
             return web.json_response(
                 {'detail': 'Method Not Allowed' if known else 'Not Found'}, status=405 if known else 404
             )
-        answer: web.StreamResponse = await handler(request, model)
+        answer: web.StreamResponse = await handler(request, asker)
         return answer
 
     def _look_up(self, request: web.Request) -> web.Response:
+        asker, _ = _asker(request)
+        self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
         name = request.query.get('model_name')
         host = request.headers.get('Host', '')
         found = self._directory.listing(host) if name is None else self._directory.entry(name, host)
         return _json(found)
 
-    async def _alive(self, request: web.Request, model: str | None) -> web.StreamResponse:
-        self._desk.models.find(model)
-        return await self._socket(request, model) if _is_socket(request) else _json({})
+    async def _alive(self, request: web.Request, asker: Asker) -> web.StreamResponse:
+        if _is_socket(request):
+            self._desk.gate.admit(asker.token, asker.peer)
+        self._desk.models.find(asker.model)
+        return await self._socket(request, asker) if _is_socket(request) else _json({})
 
-    async def _dry_run(self, request: web.Request, model: str | None) -> web.StreamResponse:
+    async def _dry_run(self, request: web.Request, asker: Asker) -> web.StreamResponse:
         status = StatusProto()
         retry: Refusal | None = None
         try:
-            self._desk.ready(model)
+            self._desk.ready(asker)
         except Refusal as refusal:
-            if refusal.http == 404:
+            if refusal.http != 503:
                 raise
             retry = refusal
             status.code, status.description = StatusProto.ERROR, refusal.message
@@ -103,24 +110,37 @@ class WebDoor:
             return socket
         return _json(status_of(status), retry)
 
-    async def _status(self, request: web.Request, model: str | None) -> web.Response:
+    async def _status(self, request: web.Request, asker: Asker) -> web.Response:
+        self._desk.gate.admit(asker.token, asker.peer)
         models = {one.name: one.status for one in self._desk.models.values()}
         return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models})
 
-    async def _describe(self, request: web.Request, model: str | None) -> web.Response:
+    async def _describe(self, request: web.Request, asker: Asker) -> web.Response:
         return _json(description())
 
-    async def _post(self, request: web.Request, model: str | None) -> web.Response:
-        body = await request.read()
-        answer = await self._desk.ask(model, request_of(body))
-        return web.Response(body=answer_of(answer), content_type=JSON)
+    async def _post(self, request: web.Request, asker: Asker) -> web.Response:
+        self._desk.gate.admit(asker.token, asker.peer)  # before the body is read
+        kind = request.content_type
+        if kind not in (JSON, PROTOBUF):
+            raise UnknownKindError(f'the body is {kind}: expected {JSON} or {PROTOBUF}')
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise TooLargeError(f'the body is larger than max ({self._desk.limits.body} bytes)') from error
+        answer = await self._desk.ask(asker, request_of(body) if kind == JSON else body)
+        accepted = request.headers.get('Accept', '*/*')
+        as_protobuf = PROTOBUF in accepted or (kind == PROTOBUF and JSON not in accepted)
+        headers = {'Accept-Post': f'{JSON}, {PROTOBUF}'}
+        if as_protobuf:
+            return web.Response(body=answer, content_type=PROTOBUF, headers=headers)
+        return web.Response(body=answer_of(answer), content_type=JSON, headers=headers)
 
-    async def _socket(self, request: web.Request, model: str | None) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=1 << 30)
+    async def _socket(self, request: web.Request, asker: Asker) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=self._desk.limits.body)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await _converse(socket, lambda data: self._desk.ask_in_band(model, data))
+            await _converse(socket, lambda data: self._desk.ask_in_band(asker, data))
         finally:
             self._sockets.discard(socket)
         return socket
@@ -184,6 +204,13 @@ def _json(value: Any, refusal: Refusal | None = None) -> web.Response:
 
 def _is_socket(request: web.Request) -> bool:
     return request.headers.get('Upgrade', '').lower() == 'websocket'
+
+
+def _asker(request: web.Request) -> tuple[Asker, str]:
+    """Who asks, and what for."""
+    model, rest = _routed(request.rel_url.raw_path)
+    protocol = 'websocket' if _is_socket(request) else 'http'
+    return Asker(model, request.headers.get('Authorization'), request.remote or '', protocol), rest
 
 
 def _routed(path: str) -> tuple[str | None, str]:

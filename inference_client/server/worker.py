@@ -20,13 +20,20 @@ END_TIMEOUT = 5.0  # seconds for Jina to stop, once the service is gone
 
 
 def main(arguments: Mapping[str, Any]) -> int:
-    """Load the model `engine` of the arguments and serve it until SIGTERM; gives the exit code."""
+    """Load a model and serve it until SIGTERM.
+
+    Args:
+        arguments: `engine`, what is loaded; `pixels`, the most that an image may have.
+
+    Returns:
+        The exit code.
+    """
     if hasattr(os, 'setpgid'):
         os.setpgid(0, 0)  # Ctrl-C is for the service, which then ends its replicas in order
     say = _private_output()
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     try:
-        runtime = _runtime(str(arguments['engine']), str(arguments['name']))
+        runtime = _runtime(arguments['engine'], arguments['pixels'])
     except Exception as error:  # noqa: BLE001 - whatever it is, the service tells it
         say({'error': str(error), 'kind': type(error).__name__})
         return 1
@@ -58,12 +65,14 @@ def _end_with_the_service() -> None:
     os._exit(1)
 
 
-def _runtime(engine: str, name: str) -> Callable[[int], None]:
+def _runtime(engine: str, pixels: int) -> Callable[[int], None]:
     """Load the model; what is returned serves it on a port."""
     os.environ.update(GRPC_VERBOSITY='ERROR', JINA_LOG_LEVEL='CRITICAL', JINA_HIDE_SURVEY='1')
     os.environ['JINA_OPTOUT_TELEMETRY'] = '1'
+    from .. import _images
     from ..engines.loader import load_engine
 
+    _images.MAX_PIXELS = pixels
     load_engine(engine)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'pkg_resources is deprecated')  # jina's affair

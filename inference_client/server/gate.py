@@ -1,0 +1,90 @@
+"""Who may ask, and how often: the same on all protocols."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import TYPE_CHECKING
+
+from .refusals import ForbiddenError, TooManyError, UnauthorizedError
+
+if TYPE_CHECKING:
+    from .rate import RateLimiter
+    from .tokens import TokenStore
+
+
+class Gate:
+    """Checks tokens and rates.
+
+    Args:
+        store: the tokens; None: everyone on this machine may ask.
+        limiter: how often each token may, or each peer where there are no tokens; None: as often as it likes.
+    """
+
+    def __init__(self, store: TokenStore | None = None, limiter: RateLimiter | None = None) -> None:
+        self._store = store
+        self._limiter = limiter
+
+    def admit(self, presented: str | None, peer: str) -> str:
+        """Who asks: the id of a token, or the peer.
+
+        Args:
+            presented: the token, or None.
+            peer: the address that the request came from.
+
+        Raises:
+            UnauthorizedError: the token is missing or not good.
+        """
+        if self._store is None:
+            return peer
+        token = self._store.check(presented)
+        if token is None:
+            why = 'the token is not known, or expired or revoked' if presented else 'a token is needed'
+            raise UnauthorizedError(f'{why}: send it as "authorization"')
+        return token.id
+
+    def pace(self, who: str) -> None:
+        """Count one request.
+
+        Raises:
+            TooManyError: it comes too early.
+        """
+        delay = self._limiter.delay(who) if self._limiter is not None else 0.0
+        if delay:
+            raise TooManyError('too many requests: the service takes no more of them for now', math.ceil(delay))
+
+    def check_origin(self, host: str, origin: str | None) -> None:
+        """Keep pages of other sites out, where no token does: a browser would let them ask servers of this machine.
+
+        Args:
+            host: the header `Host`.
+            origin: the header `Origin`, which browsers send.
+
+        Raises:
+            ForbiddenError: the request comes from such a page.
+        """
+        if self._store is not None:
+            return
+        if not is_loopback(_host(host)):
+            raise ForbiddenError(
+                'without tokens the service answers only at addresses of this machine, such as 127.0.0.1'
+            )
+        if origin is not None and origin.partition('://')[2] != host:
+            raise ForbiddenError('without tokens the service answers no pages of other sites')
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(header: str) -> str:
+    """The host of a header `Host`."""
+    if header.startswith('['):
+        return header[1:].partition(']')[0]
+    return header.partition(':')[0]

@@ -1,0 +1,88 @@
+"""What a service is told: one set of values, checked, from the command line and the configuration file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping, Sequence
+
+from ..errors import ConfigurationError
+from .gate import is_loopback
+
+PORTS = {'grpc': 51000, 'http': 51001, 'ws': 51002}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model of a service.
+
+    Attributes:
+        name: which clients ask for.
+        engine: what is loaded: an engine's name.
+        replicas: how many processes run it.
+    """
+
+    name: str
+    engine: str
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes.
+
+    Attributes:
+        body: bytes of a request.
+        items: documents of a request, matches and chunks included.
+        pixels: of an image.
+        per_second: requests of a token, on average; 0: any number.
+        burst: requests of a token at once, after a pause.
+    """
+
+    body: int = 64 << 20
+    items: int = 4096
+    pixels: int = 80_000_000
+    per_second: float = 500
+    burst: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ('body', 'items', 'pixels', 'burst'):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f'the limit {name!r} is {getattr(self, name)}: expected at least 1')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a service is told.
+
+    Attributes:
+        models: the first one answers where none is named.
+        host: address to listen on.
+        ports: by scheme (`grpc`, `http`, `ws`); 0 takes a free one.
+        public: URLs by scheme at which clients reach it, where that is not the address that they asked.
+        auth: whether tokens are asked for.
+        token_file: where they are; None: the user's own.
+        tls_cert: PEM file with the certificate, and those between it and its authority; None: no TLS.
+        tls_key: PEM file with its key.
+        limits: what it takes.
+        drain: seconds for requests under way, once it is told to stop.
+    """
+
+    models: Sequence[ModelSettings]
+    host: str = '127.0.0.1'
+    ports: Mapping[str, int] = field(default_factory=lambda: dict(PORTS))
+    public: Mapping[str, str] = field(default_factory=dict)
+    auth: bool = True
+    token_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    drain: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.auth and not is_loopback(self.host):
+            raise ConfigurationError(
+                f'without tokens the service listens on this machine alone, not on {self.host}: '
+                'leave --no-auth out, or the host'
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigurationError('TLS needs a certificate and its key: give both, --tls-cert and --tls-key')

@@ -1,0 +1,351 @@
+"""Who is let into the service, and what it takes: tokens, rates, sizes, TLS."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from datetime import timedelta
+
+import grpc
+import numpy as np
+import pytest
+import requests
+import trustme
+from PIL import Image
+from services import HOST, TIMEOUT, service
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from inference_client import AuthenticationError, Client, InputError, RequestTooLargeError, RetryPolicy, ServerError
+from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
+from inference_client.server.tokens import TokenStore
+
+WIRES = ['grpc', 'http', 'ws']
+ONCE = RetryPolicy(attempts=1)
+PROTOBUF = 'application/x-protobuf'
+UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
+DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'
+CALL = '/jina.JinaRPC/Call'
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    return TokenStore(tmp_path_factory.mktemp('tokens') / 'tokens.json')
+
+
+@pytest.fixture(scope='module')
+def tokens(store):
+    """One that is good, and those that are not."""
+    good = store.create('good')
+    revoked = store.create('revoked')
+    store.revoke('revoked')
+    expired = store.create('expired', timedelta(microseconds=1))
+    return {
+        'good': good, 'none': None, 'revoked': revoked, 'expired': expired, 'truncated': good[:-1],
+        'longer': good + '0', 'other case': good.upper(), 'empty': '', 'id': store.list()[0].id, 'long': 'x' * 5000,
+    }  # fmt: skip
+
+
+BAD = ['none', 'revoked', 'expired', 'truncated', 'longer', 'other case', 'empty', 'id', 'long']
+
+
+@pytest.fixture(scope='module')
+def guarded(server_python, tmp_path_factory, store, tokens):
+    """A service that asks for tokens, with small limits."""
+    options = ['--token-file', str(store.path), '--max-body', '100000', '--max-items', '8', '--max-pixels', '5000']
+    folder = tmp_path_factory.mktemp('guarded')
+    with service(server_python, folder, 'named', 'pictures', *options) as started:
+        yield started
+
+
+def message(*texts, endpoint='/encode'):
+    request = DataRequestProto()
+    request.header.request_id = 'a request'
+    request.header.exec_endpoint = endpoint
+    for text in texts:
+        request.data.docs.docs.add().text = text
+    return request.SerializeToString()
+
+
+def headers(token, **others):
+    return {**others, **({} if token is None else {'Authorization': token})}
+
+
+# -- tokens
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_good_token(guarded, door, tokens, wire):
+    with door(token=tokens['good']) as client:
+        model = client.get_model(guarded.urls[wire])
+        assert model.is_ready()
+        assert model.encode(text='hello')[0].embedding[0] == 5
+
+
+def test_a_bearer_token(guarded, tokens):
+    answer = requests.get(
+        f'{guarded.urls["http"]}/dry_run', headers=headers(f'Bearer {tokens["good"]}'), timeout=TIMEOUT
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize('which', BAD)
+def test_no_call_without_a_good_token(guarded, tokens, which):
+    metadata = () if tokens[which] is None else (('authorization', tokens[which]),)
+    with grpc.insecure_channel(guarded.urls['grpc'].partition('://')[2]) as channel:
+        for call, data in (
+            (channel.unary_unary(UNARY), message('hello')),
+            (channel.unary_unary(DRY_RUN), b''),
+            (lambda data, **options: list(channel.stream_stream(CALL)(iter([data]), **options)), message('hello')),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(data, metadata=metadata, timeout=TIMEOUT)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert tokens['good'] not in caught.value.details()
+
+
+@pytest.mark.parametrize('which', BAD)
+@pytest.mark.parametrize('port', ['http', 'ws'])
+def test_no_page_without_a_good_token(guarded, tokens, which, port):
+    base = guarded.urls[port].replace('ws://', 'http://')
+    for method, path in [
+        ('POST', '/post'), ('POST', '/models/named/post'), ('GET', '/dry_run'), ('GET', '/models/named/dry_run'),
+        ('GET', '/status'), ('GET', '/api/v1/models/'), ('GET', '/api/v1/models/?model_name=named'),
+        ('GET', '/api/v1/models'), ('GET', '/api/v1/models/?model_name=nope'), ('POST', '/models/nope/post'),
+    ]:  # fmt: skip
+        sent = headers(tokens[which], **{'Content-Type': 'application/json'})
+        answer = requests.request(method, base + path, data=b'{"data": []}', headers=sent, timeout=TIMEOUT)
+        assert answer.status_code == 401, path
+        assert answer.json()['error'] == 'AuthenticationError'
+
+
+@pytest.mark.parametrize('which', BAD)
+@pytest.mark.parametrize('path', ['/', '/dry_run', '/models/named', '/models/nope'])
+def test_no_socket_without_a_good_token(guarded, tokens, which, path):
+    url = guarded.urls['ws'] + path
+    with pytest.raises(InvalidStatus) as caught, connect(url, additional_headers=headers(tokens[which])):
+        pass
+    assert caught.value.response.status_code == 401
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_the_client_says_that_the_token_was_refused(guarded, door, tokens, wire):
+    with door(token=tokens['revoked']) as client, pytest.raises(AuthenticationError) as caught:
+        client.get_model(guarded.urls[wire]).encode(text='hello')
+    assert tokens['revoked'] not in str(caught.value)
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_token_that_is_revoked_while_it_is_used(guarded, store, wire):
+    token = store.create(f'passing {wire}')
+    with Client(token=token, retry=ONCE) as client:
+        model = client.get_model(guarded.urls[wire])
+        assert model.encode(text='hello')[0].embedding[0] == 5
+        store.revoke(f'passing {wire}')
+        with pytest.raises(AuthenticationError):
+            model.encode(text='hello')
+
+
+def test_that_it_is_alive_needs_no_token(guarded):
+    assert requests.get(guarded.urls['http'], timeout=TIMEOUT).status_code == 200
+    with grpc.insecure_channel(guarded.urls['grpc'].partition('://')[2]) as channel:
+        assert channel.unary_unary('/grpc.health.v1.Health/Check')(b'', timeout=TIMEOUT) == b'\x08\x01'
+
+
+def test_no_token_is_logged(guarded, tokens):
+    assert not [name for name, token in tokens.items() if token and token in guarded.log]
+
+
+def test_the_directory_gives_urls_that_the_asker_reaches(guarded, tokens):
+    port = guarded.urls['http'].rpartition(':')[2]
+    for host, expected in (('models.example', 'models.example'), ('[::1]:80', '[::1]'), ('', 'localhost')):
+        sent = headers(tokens['good'], Host=host)
+        answer = requests.get(f'{guarded.urls["http"]}/api/v1/models/', headers=sent, timeout=TIMEOUT).json()
+        assert answer['models'][0]['endpoints']['http'] == f'http://{expected}:{port}/models/named'
+
+
+def serve(python, *arguments):
+    return subprocess.run(
+        [python, '-m', 'inference_client', 'serve', 'echo', *arguments], capture_output=True, text=True, timeout=TIMEOUT
+    )
+
+
+def test_without_tokens_it_does_not_start(server_python, tmp_path):
+    done = serve(server_python, '--token-file', str(tmp_path / 'tokens.json'))
+    assert done.returncode == 1
+    assert 'inference-client token create' in done.stderr
+    assert '--no-auth' in done.stderr
+
+
+@pytest.mark.parametrize('host', ['0.0.0.0', '::', '192.0.2.1', 'example.com'])
+def test_without_tokens_it_listens_on_this_machine_alone(server_python, host):
+    done = serve(server_python, '--no-auth', '--host', host)
+    assert done.returncode == 1
+    assert f'not on {host}' in done.stderr
+
+
+@pytest.mark.parametrize(
+    'sent',
+    [{'Origin': 'https://evil.example'}, {'Origin': 'null'}, {'Host': 'evil.example', 'Origin': 'http://evil.example'}],
+)
+def test_without_tokens_no_page_of_another_site_is_answered(echo_server, sent):
+    answer = requests.get(f'{echo_server["http"]}/api/v1/models/', headers=sent, timeout=TIMEOUT)
+    assert answer.status_code == 403
+    assert 'without tokens' in answer.json()['detail']
+
+
+def test_without_tokens_no_form_of_another_site_is_read(echo_server):
+    for kind in ('text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'):
+        answer = requests.post(
+            f'{echo_server["http"]}/post', b'{"data": []}', headers={'Content-Type': kind}, timeout=TIMEOUT
+        )
+        assert answer.status_code == 415
+
+
+# -- limits
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_what_is_too_large_is_split(guarded, door, tokens, wire):
+    """By bytes and by documents: the client sends halves."""
+    with door(token=tokens['good']) as client:
+        model = client.get_model(guarded.urls[wire])
+        for texts in (['hello'] * 20, ['x' * 30_000] * 8):
+            answered = model.encode(text=texts, batch_size=32)
+            assert [document.embedding[0] for document in answered] == [len(text) for text in texts]
+            assert max(document.tags['size'] for document in answered) <= 8
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_one_document_that_is_too_large(guarded, door, tokens, wire):
+    with door(token=tokens['good'], retry=ONCE) as client:
+        model = client.get_model(guarded.urls[wire])
+        with pytest.raises(RequestTooLargeError):
+            model.encode(text='x' * 200_000)
+        assert model.encode(text='hello')[0].embedding[0] == 5
+
+
+def test_too_many_documents(guarded, tokens):
+    body = {'data': [{'text': 'a', 'matches': [{'text': 'b'}] * 8}], 'exec_endpoint': '/encode'}
+    answer = requests.post(f'{guarded.urls["http"]}/post', json=body, headers=headers(tokens['good']), timeout=TIMEOUT)
+    assert answer.status_code == 413
+    assert '9 documents' in answer.json()['detail']
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_too_many_pixels(guarded, door, tokens, wire):
+    def png(width):
+        file = io.BytesIO()
+        Image.new('RGB', (width, 100)).save(file, 'PNG')
+        return file.getvalue()
+
+    with door(token=tokens['good']) as client:
+        model = client.get_model(f'{guarded.urls[wire]}/models/pictures')
+        assert model.encode(image=png(50))[0].embedding.tolist() == [100, 50, 3]
+        with pytest.raises(InputError, match=r'5,?000'):
+            model.encode(image=png(51))
+        with pytest.raises(InputError, match=r'5,?000'):
+            model.encode(image=np.zeros((100, 51, 3), np.uint8))
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_too_many_requests(server_python, tmp_path, store, tokens, wire):
+    options = ['--token-file', str(store.path), '--rate', '0.5', '--burst', '2']
+    with service(server_python, tmp_path, 'named', *options) as started:
+        with Client(token=tokens['good'], retry=ONCE) as client:
+            model = client.get_model(started.urls[wire])
+            model.encode(text='hello')
+            model.encode(text='hello')
+            with pytest.raises(ServerError) as caught:
+                model.encode(text='hello')
+            assert caught.value.transient
+            assert 1 <= caught.value.retry_after <= 2
+        with Client(token=tokens['good']) as client:
+            assert client.get_model(started.urls[wire]).encode(text='hello')[0].embedding[0] == 5
+
+
+# -- messages over HTTP
+
+
+def test_messages_over_http(guarded, tokens):
+    url = f'{guarded.urls["http"]}/post'
+    sent = headers(tokens['good'], **{'Content-Type': PROTOBUF})
+    answer = requests.post(url, message('hello'), headers=sent, timeout=TIMEOUT)
+    assert answer.headers['Content-Type'] == PROTOBUF
+    (document,) = DataRequestProto.FromString(answer.content).data.docs.docs
+    assert np.frombuffer(document.embedding.dense.buffer, np.float32)[0] == 5
+    as_json = requests.post(
+        url, message('hello'), headers={**sent, 'Accept': 'application/json'}, timeout=TIMEOUT
+    ).json()
+    assert as_json['data'][0]['embedding'][0] == 5
+    failed = requests.post(url, message('raise'), headers=sent, timeout=TIMEOUT)
+    assert failed.status_code == 200
+    assert DataRequestProto.FromString(failed.content).header.status.code == StatusProto.ERROR
+    assert requests.post(url, b'\xff', headers=sent, timeout=TIMEOUT).status_code == 400
+
+
+def test_the_client_sends_messages_over_http(guarded, tokens):
+    with Client(token=tokens['good']) as client:
+        model = client.get_model(guarded.urls['http'])
+        assert model.encode(text='hello')[0].embedding[0] == 5
+        assert model._transport._site.protobuf
+        assert model.encode(text='hello!')[0].embedding[0] == 6
+
+
+def test_the_description_names_both(guarded):
+    paths = requests.get(f'{guarded.urls["http"]}/openapi.json', timeout=TIMEOUT).json()['paths']
+    for path in ('/post', '/models/{model}/post'):
+        operation = paths[path]['post']
+        for content in (operation['requestBody']['content'], operation['responses']['200']['content']):
+            assert set(content) == {'application/json', PROTOBUF}
+
+
+# -- TLS
+
+
+@pytest.fixture(scope='module')
+def secure(server_python, tmp_path_factory, store, tokens):
+    """A service over TLS, and the certificates of its authority."""
+    folder = tmp_path_factory.mktemp('secure')
+    authority = trustme.CA()
+    certificate = authority.issue_cert('localhost')
+    authority.cert_pem.write_to_path(str(folder / 'ca.pem'))
+    certificate.private_key_pem.write_to_path(str(folder / 'key.pem'))
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(str(folder / 'cert.pem'), append=True)
+    options = ['--tls-cert', str(folder / 'cert.pem'), '--tls-key', str(folder / 'key.pem')]
+    with service(server_python, folder, 'named', '--token-file', str(store.path), *options) as started:
+        yield started, str(folder / 'ca.pem')
+
+
+@pytest.mark.parametrize('scheme', ['grpcs', 'https', 'wss'])
+def test_tls(secure, door, tokens, scheme):
+    started, authority = secure
+    url = started.urls[scheme].replace(HOST, 'localhost')
+    with door(token=tokens['good'], ca_file=authority) as client:
+        model = client.get_model(url)
+        assert model.is_ready()
+        assert model.encode(text=['hello'] * 40)[39].embedding[0] == 5
+    with door(token=tokens['good'], retry=ONCE) as stranger, pytest.raises(ConnectionError, match='ertificate'):
+        stranger.get_model(url).encode(text='hello')
+
+
+def test_the_directory_over_tls(secure, tokens):
+    started, authority = secure
+    endpoint = started.urls['https'].replace(HOST, 'localhost') + '/api/v1'
+    with Client(token=tokens['good'], ca_file=authority, api_endpoint=endpoint) as client:
+        for protocol, scheme in (('grpc', 'grpcs'), ('http', 'https'), ('websocket', 'wss')):
+            model = client.get_model('named', protocol=protocol)
+            assert model.url.startswith(f'{scheme}://localhost:')
+            assert model.encode(text='hello')[0].embedding[0] == 5
+
+
+def test_certificates_that_cannot_be_used(server_python, tmp_path):
+    (tmp_path / 'cert.pem').write_text('nothing')
+    cert, key = str(tmp_path / 'cert.pem'), str(tmp_path / 'no key.pem')
+    done = serve(server_python, '--no-auth', '--tls-cert', cert, '--tls-key', key)
+    assert done.returncode == 1
+    assert 'expected PEM files' in done.stderr
+    done = serve(server_python, '--no-auth', '--tls-cert', cert)
+    assert done.returncode == 1
+    assert '--tls-key' in done.stderr

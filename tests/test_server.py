@@ -27,6 +27,7 @@ from websockets.sync.client import connect
 from inference_client import Client, InputError, ServerError
 from inference_client._wire.jina_pb2 import DataRequestProto
 from inference_client.server.process import served
+from inference_client.server.tokens import TokenStore
 
 WIRES = ['grpc', 'http', 'ws']
 HOST = '127.0.0.1'
@@ -79,7 +80,8 @@ def started(command, **environment):
 
 
 def serving(python, *arguments, **environment):
-    return started([python, '-m', 'inference_client', 'serve', '--no-auth', *FREE_PORTS, *arguments], **environment)
+    auth = [] if '--token-file' in arguments else ['--no-auth']
+    return started([python, '-m', 'inference_client', 'serve', *auth, *FREE_PORTS, *arguments], **environment)
 
 
 def urls_of(process):
@@ -239,15 +241,17 @@ def test_one_port_for_two(server_python):
     assert line.startswith(f'Error: {HOST}:{port} cannot be used for ws ')
 
 
-def test_an_address_of_another_machine(server_python):
-    (line,) = failed(server_python, '--host', '192.0.2.1')
+def test_an_address_of_another_machine(server_python, tmp_path):
+    TokenStore(tmp_path / 'tokens.json').create('somebody')
+    (line,) = failed(server_python, '--host', '192.0.2.1', '--token-file', str(tmp_path / 'tokens.json'))
     assert line.startswith('Error: 192.0.2.1:0 cannot be used for grpc ')
     assert '--host' in line
 
 
 def test_an_unknown_model(server_python):
     (line,) = failed(server_python, 'nope')
-    assert line.startswith("Error: unknown engine 'nope': known are echo, embedded")
+    assert line.startswith("Error: unknown engine 'nope': known are ")
+    assert line.endswith(', echo, embedded')
 
 
 @needs_proc

@@ -19,10 +19,23 @@ from inference_client import _plugins
 HERE = Path(__file__).resolve().parent
 PHOTOS = HERE / 'photos'
 
+LONG = ('test_examples', 'test_docs', 'test_cli', 'test_journal', 'test_wire', 'test_embedded', 'test_server')
+
 settings.register_profile(
-    'suite', max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    'suite', max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile('suite')
+
+
+def pytest_configure(config):
+    """pytest-xdist would hand out the files with most tests first, which are not those that take longest."""
+    if hasattr(config.option, 'loadscopereorder'):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)

@@ -585,7 +585,7 @@ def test_a_forked_process_may_use_the_model_of_a_loop_that_ended(plain_flow, wir
 @pytest.mark.parametrize('copied', [pickle.dumps, copy.copy, copy.deepcopy])
 def test_clients_and_models_are_not_pickled_with_their_token(kind, copied):
     client = kind('secret-token')
-    model = client.get_model('grpc://host:1')
+    model = client.get_model('grpcs://host:1')
     model = asyncio.run(model) if inspect.isawaitable(model) else model
     for value in (client, model):
         with pytest.raises(TypeError, match='make one where it is used') as caught:

@@ -91,6 +91,16 @@ def test_a_stock_flow_loses_nothing(plain_flow, connect):
     assert transport._site.protobuf is False
 
 
+def test_our_server_takes_them(server, connect):
+    over_http, over_grpc = connect(server['http']), connect(server['grpc'])
+    texts = [f'text {number}' for number in range(5)]
+    for expected in (False, True, True):
+        assert over_http._transport._site.protobuf is expected
+        answers = over_http.encode(text=texts, batch_size=5)
+    assert np.allclose(answers.embeddings, over_grpc.encode(text=texts, batch_size=5).embeddings)
+    assert [one.text for one in answers] == texts
+
+
 @pytest.mark.parametrize('status', [406, 415, 422])
 def test_a_server_that_takes_them_no_more_gets_json_for_good(serving, status):
     peer, model = serving(lambda data: (status, b'no'))

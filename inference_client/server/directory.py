@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping
 from urllib.parse import quote, urlsplit
 
 from .hosted import HostedModel, Models
 
+HOST = re.compile('[a-z0-9._-]+|[0-9a-f:.]+')  # a name or an address
 PROTOCOLS = {'grpc': 'grpc', 'http': 'http', 'ws': 'websocket'}
 """What the directory calls a scheme."""
 
@@ -61,7 +63,9 @@ class Directory:
 def _host(header: str) -> str:
     """The host of a header `Host`, without its port, as a URL has it."""
     try:
-        host = urlsplit(f'//{header}').hostname or 'localhost'
+        host = urlsplit(f'//{header}').hostname or ''
     except ValueError:
+        host = ''
+    if not HOST.fullmatch(host):  # a stranger's text, which must not end up in a URL
         return 'localhost'
     return f'[{host}]' if ':' in host else host

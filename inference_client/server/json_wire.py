@@ -27,7 +27,7 @@ def request_of(body: bytes) -> bytes:
         raise UnreadableError('the body is no JSON object: expected {"data": [...], "exec_endpoint": "/encode"}')
     try:
         return _message(fields).SerializeToString()
-    except (InferenceError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (InferenceError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableError(f'the request cannot be read: {error}') from error
 
 

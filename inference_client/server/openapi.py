@@ -50,6 +50,7 @@ REFUSALS = {
     '401': 'no token, or one that is not good',
     '403': 'without tokens: a page of another site asks',
     '404': 'no such model',
+    '408': 'the body did not come in time',
     '413': 'the request is larger than the service takes',
     '415': 'the body is of another kind',
     '429': 'too many requests; Retry-After says when to ask again',

@@ -12,11 +12,12 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from .._version import __version__
 from .._wire.jina_pb2 import StatusProto
 from .._wire.json import dumps
+from . import strangers
 from .desk import Asker, Desk
 from .directory import Directory
 from .json_wire import answer_of, request_of, status_of
 from .openapi import description
-from .refusals import Refusal, TooLargeError, UnknownKindError
+from .refusals import BrokenError, Refusal, TooLargeError, UnknownKindError
 
 JSON = 'application/json'
 PROTOBUF = 'application/x-protobuf'  # the messages of gRPC
@@ -41,22 +42,38 @@ class WebDoor:
         self._directory = directory
         self._sockets: set[web.WebSocketResponse] = set()
         application = web.Application(client_max_size=desk.limits.body, middlewares=[_refusals])
-        application.router.add_route('*', '/{path:.*}', self._serve)
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        application.router.add_route('*', r'/{path:[\s\S]*}', self._serve)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=strangers.IDLE,
+            auto_decompress=False,
+            logger=strangers.logger,
+        )
+        self._first: Any = None
+        self._servers: list[asyncio.AbstractServer] = []
 
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen at an address, with TLS if there is a context; may be called for several."""
         if self._runner.server is None:
             await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, reuse_address=True, ssl_context=tls).start()
+            made: Any = self._runner.server
+            self._first = strangers.FirstRequests(made)
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(self._first, host, port, reuse_address=True, ssl=tls))
 
     async def close(self) -> None:
         """Close all connections."""
+        for server in self._servers:
+            server.close()
         for socket in list(self._sockets):
             await socket.close(code=WSCloseCode.GOING_AWAY)
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self._first.came(request)
         self._desk.gate.check_origin(request.headers.get('Host', ''), request.headers.get('Origin'))
         path = request.rel_url.raw_path
         if path.rstrip('/') == DIRECTORY.rstrip('/') and request.method == 'GET':
@@ -124,7 +141,7 @@ class WebDoor:
         if kind not in (JSON, PROTOBUF):
             raise UnknownKindError(f'the body is {kind}: expected {JSON} or {PROTOBUF}')
         try:
-            body = await request.read()
+            body = await strangers.body_of(request)
         except web.HTTPRequestEntityTooLarge as error:
             raise TooLargeError(f'the body is larger than max ({self._desk.limits.body} bytes)') from error
         answer = await self._desk.ask(asker, request_of(body) if kind == JSON else body)
@@ -191,7 +208,16 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         answer: web.StreamResponse = await handler(request)
         return answer
     except Refusal as refusal:
-        return _json({'detail': refusal.message, 'error': refusal.error}, refusal)
+        return _refused(refusal)
+    except web.HTTPException:
+        raise
+    except Exception:  # noqa: BLE001 - of which a client is told nothing
+        strangers.logger.exception('a request failed')
+        return _refused(BrokenError('the service failed; its log tells more'))
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    return _json({'detail': refusal.message, 'error': refusal.error}, refusal)
 
 
 def _json(value: Any, refusal: Refusal | None = None) -> web.Response:

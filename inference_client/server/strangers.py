@@ -1,0 +1,96 @@
+"""What strangers may do to a connection of HTTP: not much, and not for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .refusals import Refusal
+
+FIRST = 10.0  # seconds from the connection to the end of the first request's headers
+IDLE = 75.0  # seconds from one request to the end of the next one's headers
+BODY = 60.0  # seconds for a body that comes at a crawl; one that fills the line is not at fault
+CRAWL = 10_000  # bytes a second: a body may take as much longer as it has more than that for each second
+
+logger = logging.getLogger('inference_client.server.http')
+
+
+class SlowError(Refusal):
+    """The request did not come in time."""
+
+    http = 408
+    grpc = 'DEADLINE_EXCEEDED'
+    error = 'RequestTimeoutError'
+
+
+class EncodedError(Refusal):
+    """The body is compressed: a small one could fill the memory."""
+
+    http = 415
+
+
+class FirstRequests:
+    """Makes the protocols of connections, and cuts off those that send no request.
+
+    aiohttp limits the time between requests, but not that to the first one.
+
+    Args:
+        make: aiohttp's own factory.
+        seconds: for the first request.
+    """
+
+    def __init__(self, make: Callable[[], Any], seconds: float = FIRST) -> None:
+        self._make = make
+        self._seconds = seconds
+        self._waiting: dict[int, asyncio.TimerHandle] = {}
+
+    def __call__(self) -> Any:
+        """A protocol, whose time begins."""
+        made = self._make()
+        self._waiting[id(made)] = asyncio.get_running_loop().call_later(self._seconds, self._cut, made)
+        return made
+
+    def came(self, request: web.Request) -> None:
+        """Note that a request has come on a connection."""
+        timer = self._waiting.pop(id(request.protocol), None)
+        if timer is not None:
+            timer.cancel()
+
+    def _cut(self, made: Any) -> None:
+        self._waiting.pop(id(made), None)
+        if made.transport is not None:
+            made.transport.abort()
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Refusal: it is compressed, or does not come in time.
+        HTTPRequestEntityTooLarge: it is larger than the application takes.
+    """
+    if request.headers.get('Content-Encoding', 'identity').strip().lower() != 'identity':
+        raise EncodedError('the body is compressed: send it as it is')
+    try:
+        return await asyncio.wait_for(request.read(), BODY + (request.content_length or 0) / CRAWL)
+    except asyncio.TimeoutError as error:
+        raise SlowError('the body did not come in time: send it at once') from error
+
+
+class BriefLog(logging.Filter):
+    """Of bytes that are no HTTP aiohttp would log all, with a trace: they may hold a token, and fill a disk."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without what a stranger sent."""
+        kind = (record.exc_info or (None,))[0]
+        if kind is not None and issubclass(kind, HttpProcessingError):
+            record.msg, record.args, record.exc_info = 'a client sent what is no HTTP (%s)', (kind.__name__,), None
+            record.levelno, record.levelname = logging.INFO, 'INFO'
+        return True
+
+
+logger.addFilter(BriefLog())

@@ -60,6 +60,7 @@ def inference_client_commands() -> dict[str, str]:
         'logout': 'inference_client.cli.login:logout',
         'demo': 'inference_client.cli.demo:demo',
         'serve': 'inference_client.cli.serve:serve',
+        'export': 'inference_client.cli.export:export',
         'token': 'inference_client.cli.token:token',
         'models': 'inference_client.cli.info:models',
         'plugins': 'inference_client.cli.info:plugins_',

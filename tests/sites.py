@@ -30,6 +30,7 @@ BUILT_IN = {
         'caption',
         'demo',
         'encode',
+        'export',
         'login',
         'logout',
         'models',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -52,6 +53,9 @@ def test_the_published_pages_show_the_published_results(load):
         text = page.read_text(encoding='utf-8')
         assert made(results) in text
         assert report.between_marks(text, made(results)) == text
+    under_load = load('load')
+    text = under_load.PAGE.read_text(encoding='utf-8')
+    assert under_load.table(json.loads((BENCHMARKS / 'load.json').read_text(encoding='utf-8'))) in text
 
 
 @pytest.mark.parametrize('kind', ['Ours', 'Floor'])
@@ -66,3 +70,57 @@ def test_the_floor_sends_what_this_client_sends(load, plain_flow, kind, wire):
     lengths = [row[0] for row in many] if kind == 'Floor' else [document.embedding[0] for document in many]
     assert np.asarray(single).shape == (4,)
     assert lengths == [1, 2, 3]
+
+
+@pytest.fixture(scope='module')
+def replicas(server_python):
+    """A service with two processes of the embedded model."""
+    pytest.importorskip('onnxruntime')  # what the answers are compared with
+    if not Path('/proc/self/smaps_rollup').exists():
+        pytest.skip('processes are found in /proc')
+    with pytest.MonkeyPatch.context() as patch, service_of(patch, server_python) as running:
+        yield running
+
+
+def service_of(patch, python):
+    patch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module('load').service(2, python=python)
+
+
+def test_no_client_sees_that_a_process_of_the_model_is_killed(load, replicas):
+    """20 clients on each wire at the same time; nothing is sent again by them."""
+    urls, process = replicas
+    under_load = load('load')
+    known = under_load.expected(20)
+    killed = under_load.workers(process)[0]
+
+    async def all_wires():
+        runs = (under_load.load(url, process, known, 0, wire == 'http', 200) for wire, url in urls.items())
+        return await asyncio.gather(*runs)
+
+    outcomes = asyncio.run(all_wires())
+    assert [(one.errors, one.wrong) for one in outcomes] == [([], 0)] * 3
+    assert sorted(one.killed for one in outcomes) == [0, 0, 1]
+    assert min(len(one.latencies) for one in outcomes) >= 200
+    while len(under_load.workers(process)) < 2:  # another one is started
+        pass
+    assert killed not in under_load.workers(process)
+
+
+def test_a_load_test_sees_answers_to_other_texts_and_errors(load, replicas):
+    urls, process = replicas
+    under_load = load('load')
+    known = under_load.expected(2)
+    outcome = asyncio.run(under_load.load(urls['grpc'], process, known[::-1], 0, calls=20))
+    assert outcome.wrong == len(outcome.latencies)
+    assert not outcome.good
+    outcome = asyncio.run(under_load.load('grpc://127.0.0.1:1', process, known, 0.2))
+    assert outcome.errors
+    assert not outcome.good
+
+
+def test_memory_that_grows_is_no_good_result(load):
+    outcome = load('load').Outcome(latencies=[1.0], seconds=1, memory=[400, 410])
+    assert outcome.good
+    outcome.memory[1] = 500
+    assert not outcome.good

@@ -1,0 +1,127 @@
+"""The commands that write what runs the service in containers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+
+import click
+
+from .serve import serve
+
+if TYPE_CHECKING:
+    from ..server.manifests import Hosting
+
+QUANTITY = re.compile('[0-9]+([.][0-9]+)?(m|[KMGT]i?)?')
+NAME = re.compile('[a-z]([-a-z0-9]{0,61}[a-z0-9])?')
+SCHEMES = ('grpc', 'http', 'ws')
+LEFT_OUT = {
+    'host': 'a container listens on all its addresses',
+    'no_auth': 'a container asks for tokens',
+    'token_file': 'the tokens come from the volume of the container',
+    'tls_cert': 'TLS is what stands before the container speaks',
+    'tls_key': 'TLS is what stands before the container speaks',
+}
+"""Options of serve that are not taken, and why."""
+
+ALL_ADDRESSES = '0.0.0.0'  # in a container, where the manifests say who reaches it
+OPTIONS = (
+    click.argument('arguments', metavar='[SERVE ARGUMENT]...', nargs=-1, type=click.UNPROCESSED),
+    click.option('--name', default='inference-client', show_default=True, help='Of the service.'),
+    click.option('--image', help="Of the container; else the service's name with the version of this package."),
+    click.option(
+        '--extra', 'extras', multiple=True, default=('local',), show_default=True,
+        help='Extra of this package that the models need; once for each.',
+    ),
+    click.option('--force', is_flag=True, help='Replace files that are there.'),
+)  # fmt: skip
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def _quantity(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not QUANTITY.fullmatch(value):
+        raise click.BadParameter(f'{value!r}: expected a quantity as in Kubernetes, such as 500m or 2Gi')
+    return value
+
+
+@click.group()
+def export() -> None:
+    """Write what runs the service in containers. Nothing is started, and nothing is fetched.
+
+    The arguments after -- are those of serve. No token is written: the service reads them from a volume. The manifests
+    let only the cluster, and the file for Docker Compose only this machine, reach the service.
+    """
+
+
+@export.command()
+@click.argument('folder', type=click.Path(file_okay=False, path_type=Path))
+@click.option('--pods', type=click.IntRange(1), default=2, show_default=True, help='Pods, with all models in each.')
+@click.option('--cpu', callback=_quantity, default='1', show_default=True, help='Cores that a pod asks for.')
+@click.option(
+    '--memory', callback=_quantity, default='1Gi', show_default=True, help='What a pod asks for and may have.'
+)
+@_options
+def kubernetes(folder: Path, force: bool, **options: Any) -> None:
+    """Write manifests for Kubernetes and a Dockerfile to FOLDER.
+
+    \b
+    Example: inference-client export kubernetes deploy --pods 3 -- embedded --replicas 2
+    """
+    from ..server.manifests import dockerfile
+    from ..server.manifests import kubernetes as manifests
+    from ..server.yaml_text import dump
+
+    hosting = _hosting(**options)
+    files = {name: dump(*objects) for name, objects in manifests(hosting).items()}
+    _write(folder, {'Dockerfile': dockerfile(hosting), **files}, force)
+
+
+@export.command('docker-compose')
+@click.argument('file', metavar='FILE|DIR', type=click.Path(path_type=Path))
+@_options
+def docker_compose(file: Path, force: bool, **options: Any) -> None:
+    """Write a file for Docker Compose, and a Dockerfile beside it. In a folder it is called compose.yaml.
+
+    \b
+    Example: inference-client export docker-compose deploy -- embedded --replicas 2
+    """
+    from ..server.manifests import compose, dockerfile
+    from ..server.yaml_text import dump
+
+    hosting = _hosting(**options)
+    folder, name = (file.parent, file.name) if file.suffix in ('.yaml', '.yml') else (file, 'compose.yaml')
+    _write(folder, {'Dockerfile': dockerfile(hosting), name: dump(compose(hosting))}, force)
+
+
+def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Sequence[str], **sizes: Any) -> Hosting:
+    from .._version import __version__
+    from ..server.manifests import TOKEN_FILE, Hosting
+
+    if not NAME.fullmatch(name):
+        raise click.BadParameter(f'{name!r}: expected small letters, digits and hyphens', param_hint="'--name'")
+    with serve.make_context('serve', list(arguments)) as context:  # which checks them
+        for option, why in LEFT_OUT.items():
+            if context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT:
+                raise click.UsageError(f'{why}: leave --{option.replace("_", "-")} out')
+        ports = {scheme: context.params[f'{scheme}_port'] for scheme in SCHEMES}
+    if len({*ports.values(), 0}) < len(ports) + 1:
+        raise click.UsageError('a container needs three different ports, which are known: 0 cannot be exported')
+    arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *arguments]
+    return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, **sizes)
+
+
+def _write(folder: Path, files: Mapping[str, str], force: bool) -> None:
+    """Write all or none."""
+    taken = [name for name in files if (folder / name).exists()]
+    if taken and not force:
+        raise click.UsageError(f'{folder / taken[0]} is there already: --force replaces it')
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding='utf-8')
+        click.echo(str(folder / name))

@@ -1,0 +1,236 @@
+"""What `inference-client export` writes: checked by the schemas of Kubernetes and of Docker Compose, and tried."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import ROOT, blocks
+
+from inference_client.cli import run
+from inference_client.cli.serve import serve
+from inference_client.server.manifests import GRACE, PAUSE, TOKEN_FILE
+from inference_client.server.yaml_text import dump
+
+yaml = pytest.importorskip('yaml', reason='comes with the extra [server]')
+SCHEMES = ['grpc', 'http', 'ws']
+SERVED = ['embedded', '--replicas', '2', '--grpc-port', '5001', '--http-port', '5002', '--ws-port', '5003']
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / 'new' / 'folder'
+
+
+def export(*arguments):
+    assert run(['export', *map(str, arguments)]) == 0
+
+
+def manifests(folder):
+    """The objects by kind."""
+    found = [one for path in sorted(folder.glob('*.yaml')) for one in yaml.safe_load_all(path.read_text())]
+    return {one['kind']: one for one in found}
+
+
+def composed(path):
+    (service,) = yaml.safe_load(path.read_text())['services'].values()
+    return service
+
+
+# -- Kubernetes
+
+
+def test_kubernetes_knows_every_field(folder):
+    validate = pytest.importorskip('kubernetes_validate', reason='holds the schemas of Kubernetes: tox installs it')
+    export('kubernetes', folder, '--pods', 3, '--', *SERVED)
+    found = manifests(folder)
+    assert sorted(found) == ['Deployment', 'PodDisruptionBudget', 'Service']
+    for version in ('1.27', validate.latest_version()):
+        for one in found.values():
+            validate.validate(one, version, strict=True)
+    broken = {**found['Service'], 'spec': {**found['Service']['spec'], 'port': 80}}
+    with pytest.raises(validate.ValidationError):  # so the check can fail
+        validate.validate(broken, version, strict=True)
+
+
+def test_the_manifests_belong_together(folder):
+    sizes = ['--pods', 3, '--cpu', '500m', '--memory', '2Gi']
+    export('kubernetes', folder, '--name', 'clip', '--image', 'mine/clip:7', *sizes, '--', *SERVED)
+    found = manifests(folder)
+    deployment, service = found['Deployment']['spec'], found['Service']['spec']
+    (container,) = deployment['template']['spec']['containers']
+    labels = deployment['template']['metadata']['labels']
+    assert {one['metadata']['name'] for one in found.values()} == {'clip'}
+    assert labels == deployment['selector']['matchLabels'] == service['selector']
+    assert labels == found['PodDisruptionBudget']['spec']['selector']['matchLabels']
+    assert deployment['replicas'] == 3
+    assert container['image'] == 'mine/clip:7'
+    asked = {'requests': {'cpu': '500m', 'memory': '2Gi'}, 'limits': {'memory': '2Gi'}}
+    assert container['resources'] == asked
+    assert {one['name']: one['containerPort'] for one in container['ports']} == dict(zip(SCHEMES, (5001, 5002, 5003)))
+    assert [(one['port'], one['targetPort']) for one in service['ports']] == list(zip((5001, 5002, 5003), SCHEMES))
+    assert service['type'] == 'ClusterIP'
+    mounts, volumes = container['volumeMounts'], deployment['template']['spec']['volumes']
+    assert [one['name'] for one in mounts] == [one['name'] for one in volumes]
+    assert {one['mountPath'] for one in mounts} == {'/tmp', str(Path(TOKEN_FILE).parent)}
+    assert volumes[1]['secret']['secretName'] == 'clip-tokens'
+    assert PAUSE < deployment['template']['spec']['terminationGracePeriodSeconds'] == GRACE
+
+
+def test_the_probes_ask_what_a_server_answers(folder, server):
+    export('kubernetes', folder)
+    (container,) = manifests(folder)['Deployment']['spec']['template']['spec']['containers']
+    for probe in ('startupProbe', 'livenessProbe', 'readinessProbe'):
+        asked = container[probe]['httpGet']
+        assert asked['port'] == 'http'
+        assert requests.get(server['http'] + asked['path'], timeout=30).status_code == 200
+
+
+# -- Docker Compose
+
+
+@pytest.mark.parametrize('name', ['compose.yaml', 'mine.yml', ''])
+def test_compose_knows_every_field(folder, name):
+    pytest.importorskip('check_jsonschema', reason='holds the schema of Docker Compose: tox installs it')
+    export('docker-compose', folder / name, '--', *SERVED)
+    path = folder / (name or 'compose.yaml')
+    command = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.compose-spec', str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    path.write_text(path.read_text().replace('command:', 'commands:'))
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 1  # so the check can fail
+
+
+def test_compose_publishes_on_loopback_alone(folder):
+    export('docker-compose', folder, '--', *SERVED)
+    assert composed(folder / 'compose.yaml')['ports'] == [f'127.0.0.1:{port}:{port}' for port in (5001, 5002, 5003)]
+
+
+def test_the_healthcheck_of_compose_tells_a_server_from_none(folder, server):
+    export('docker-compose', folder, '--', *SERVED)
+    kind, _, option, code = composed(folder / 'compose.yaml')['healthcheck']['test']
+    assert (kind, option) == ('CMD', '-c')
+    for address, healthy in ((server['http'], True), ('http://127.0.0.1:1', False)):
+        asked = code.replace('http://127.0.0.1:5002', address)
+        assert asked != code
+        done = subprocess.run([sys.executable, '-c', asked], capture_output=True, timeout=60)
+        assert (done.returncode == 0) is healthy, done.stderr
+
+
+# -- what both have
+
+
+@pytest.mark.parametrize('kind', ['kubernetes', 'docker-compose'])
+def test_the_arguments_of_serve_are_kept_and_taken_by_it(folder, kind):
+    export(kind, folder, '--', *SERVED)
+    if kind == 'kubernetes':
+        (container,) = manifests(folder)['Deployment']['spec']['template']['spec']['containers']
+        arguments = container['args']
+    else:
+        arguments = composed(folder / 'compose.yaml')['command']
+    assert arguments == ['--host', '0.0.0.0', '--token-file', '/tokens/tokens.json', *SERVED]
+    with serve.make_context('serve', list(arguments)) as context:
+        assert context.params['host'] == '0.0.0.0'
+        assert context.params['http_port'] == 5002
+
+
+@pytest.mark.parametrize('kind', ['kubernetes', 'docker-compose'])
+def test_the_dockerfile(folder, kind):
+    export(kind, folder, '--extra', 'clip', '--extra', 'blip2', '--', *SERVED)
+    lines = (folder / 'Dockerfile').read_text().splitlines()
+    assert '[server,clip,blip2]' in next(line for line in lines if line.startswith('RUN pip install'))
+    assert 'EXPOSE 5001 5002 5003' in lines
+    assert lines[-1] == 'ENTRYPOINT ["inference-client", "serve"]'
+
+
+def test_the_shell_of_the_dockerfile_finds_the_wheel(folder, tmp_path):
+    """Its line for pip, with another folder and with `echo` in the place of pip."""
+    export('kubernetes', folder)
+    line = next(one for one in (folder / 'Dockerfile').read_text().splitlines() if one.startswith('RUN pip install'))
+    wheel = tmp_path / 'inference_client-1.2.3-py3-none-any.whl'
+    wheel.touch()
+    command = line[len('RUN pip') :].partition(' && ')[0].replace('/wheel/', f'{shlex.quote(str(tmp_path))}/')
+    done = subprocess.run(['sh', '-c', f'echo {command}'], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == f'{wheel}[server,local]'
+
+
+@pytest.mark.parametrize('kind', ['kubernetes', 'docker-compose'])
+def test_files_are_not_replaced_unless_that_is_asked_for(folder, kind, capsys):
+    export(kind, folder)
+    files = {path: path.read_text() for path in folder.iterdir()}
+    (folder / 'Dockerfile').write_text('mine')
+    for path in files:
+        if path.name != 'Dockerfile':
+            path.unlink()
+    capsys.readouterr()
+    assert run(['export', kind, str(folder)]) == 2
+    assert f'{folder / "Dockerfile"} is there already: --force replaces it' in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {'Dockerfile': 'mine'}  # nothing beside it
+    export(kind, folder, '--force')
+    assert {path: path.read_text() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--name', 'No Name'], 'expected small letters, digits and hyphens'),
+        (['--name', 'x' * 64], 'expected small letters, digits and hyphens'),
+        (['--pods', '0'], '0 is not in the range'),
+        (['--', '--grpc-port', '0'], '0 cannot be exported'),
+        (['--cpu', 'many'], 'expected a quantity as in Kubernetes'),
+        (['--memory', '1 Gi'], 'expected a quantity as in Kubernetes'),
+        (['--', '--grpc-port', '51001'], 'three different ports'),
+        (['--', '--host', '127.0.0.1'], 'leave --host out'),
+        (['--', '--no-auth'], 'asks for tokens: leave --no-auth out'),
+        (['--', '--token-file', 'tokens.json'], 'leave --token-file out'),
+        (['--', '--tls-cert', 'cert.pem'], 'leave --tls-cert out'),
+        (['--', '--nope'], 'No such option'),
+        (['--', '--http-port', '70000'], '70000 is not in the range'),
+    ],
+)
+def test_what_cannot_be_exported(folder, capsys, arguments, message):
+    assert run(['export', 'kubernetes', str(folder), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_the_commands_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / 'docs' / 'scaling.md').read_text(encoding='utf-8')
+    lines = [line for line in ''.join(blocks(text, 'bash')).splitlines() if line.startswith('inference-client export')]
+    assert [run(shlex.split(line)[1:]) for line in lines] == [0, 0]
+    written = {path.name for path in tmp_path.rglob('*.*')} | {'Dockerfile'}
+    assert {name for name in written if f'`{name}`' in text} == written
+
+
+# -- YAML
+
+TEXTS = st.text() | st.sampled_from(['no', 'ON', '1', '1e3', '~', '- a', 'a: b', '# a', '', ' a', 'a ', '{}', '0x1F'])
+BLOCKS = st.lists(st.text('ab :#-\t', max_size=5), max_size=4).map('\n'.join)
+VALUES = st.recursive(
+    TEXTS | BLOCKS | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), min_size=1, max_size=3))
+def test_yaml_comes_back_as_it_was(documents):
+    assert list(yaml.safe_load_all(dump(*documents))) == documents
+
+
+def test_yaml_of_several_lines_can_be_read():
+    text = '[one]\ntwo = "three"\n'
+    assert dump({'data': {'service.toml': text}}) == 'data:\n  service.toml: |\n    [one]\n    two = "three"\n'
+
+
+def test_nothing_written_names_a_host_that_is_not_this_machine(folder):
+    export('kubernetes', folder)
+    text = ''.join(path.read_text() for path in Path(folder).iterdir())
+    assert 'http://' not in text
+    assert 'https://' not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 from datetime import timedelta
 
@@ -110,7 +111,8 @@ def test_no_page_without_a_good_token(guarded, tokens, which, port):
     base = guarded.urls[port].replace('ws://', 'http://')
     for method, path in [
         ('POST', '/post'), ('POST', '/models/named/post'), ('GET', '/dry_run'), ('GET', '/models/named/dry_run'),
-        ('GET', '/status'), ('GET', '/api/v1/models/'), ('GET', '/api/v1/models/?model_name=named'),
+        ('GET', '/status'), ('GET', '/metrics'), ('GET', '/api/v1/models/'),
+        ('GET', '/api/v1/models/?model_name=named'),
         ('GET', '/api/v1/models'), ('GET', '/api/v1/models/?model_name=nope'), ('POST', '/models/nope/post'),
     ]:  # fmt: skip
         sent = headers(tokens[which], **{'Content-Type': 'application/json'})
@@ -298,6 +300,30 @@ def test_the_description_names_both(guarded):
         operation = paths[path]['post']
         for content in (operation['requestBody']['content'], operation['responses']['200']['content']):
             assert set(content) == {'application/json', PROTOBUF}
+
+
+# -- metrics
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_metrics(guarded, tokens, wire):
+    def count(outcome):
+        answer = requests.get(f'{guarded.urls["http"]}/metrics', headers=headers(tokens['good']), timeout=TIMEOUT)
+        protocol = {'ws': 'websocket'}.get(wire, wire)
+        labels = f'{{model="named",outcome="{outcome}",protocol="{protocol}",task="encode"}}'
+        found = re.search(rf'^inference_requests_total{re.escape(labels)} (\S+)$', answer.text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    before = {outcome: count(outcome) for outcome in ('ok', 'failed', '413')}
+    with Client(token=tokens['good'], retry=ONCE) as client:
+        model = client.get_model(guarded.urls[wire])
+        model.encode(text='hello')
+        with pytest.raises(InputError):
+            model.encode(text='refuse')
+        model.encode(text=['hello'] * 9, batch_size=9)
+    assert count('ok') == before['ok'] + 3
+    assert count('failed') == before['failed'] + 1
+    assert count('413') == before['413'] + 1
 
 
 # -- TLS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from google.protobuf.message import DecodeError
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
 from .gate import Gate
 from .hosted import HostedModel, Models
+from .metrics import Metrics
 from .refusals import BrokenError, Refusal, TooLargeError, UnavailableError, UnreadableError
 from .settings import Limits
 
@@ -32,6 +34,7 @@ class Desk:
         models: the same.
         gate: the same.
         limits: the same.
+        metrics: counts of requests.
         stopping: whether the service takes no new requests.
         under_way: requests that are worked on.
     """
@@ -40,6 +43,7 @@ class Desk:
         self.models = models
         self.gate = gate
         self.limits = limits
+        self.metrics = Metrics()
         self.stopping = False
         self.under_way = 0
 
@@ -50,17 +54,30 @@ class Desk:
             Refusal: there is none.
         """
         self.under_way += 1
+        start, seen, outcome = time.monotonic(), _Seen(), 'failed'
         try:
-            return await self._ask(asker, data)
+            answer = await self._ask(asker, data, seen)
+            outcome = 'failed' if seen.failed else 'ok'
+            return answer
+        except Refusal as refusal:
+            outcome = str(refusal.http)
+            raise
         finally:
             self.under_way -= 1
+            self.metrics.note(seen.model, seen.task, asker.protocol, outcome, time.monotonic() - start)
 
-    async def _ask(self, asker: Asker, data: bytes) -> bytes:
+    async def _ask(self, asker: Asker, data: bytes, seen: _Seen) -> bytes:
         self.gate.pace(self.gate.admit(asker.token, asker.peer))
         hosted = self._open(asker.model)
-        self._check(parsed(data))
+        seen.model = hosted.name
+        request = parsed(data)
+        task = request.header.exec_endpoint.strip('/')
+        seen.task = task if task in hosted.tasks else ''  # what clients make up is no label
+        self._check(request)
         try:
-            return without_traces(await hosted.ask(data))
+            answer = await hosted.ask(data)
+            seen.failed = is_failure(answer)
+            return without_traces(answer) if seen.failed else answer
         except Refusal:
             raise
         except Exception as error:  # what gRPC and aiohttp would tell the client of it is not for clients
@@ -111,6 +128,15 @@ class Asker:
     protocol: str
 
 
+@dataclass
+class _Seen:
+    """What is known of a request so far."""
+
+    model: str = ''
+    task: str = ''
+    failed: bool = False
+
+
 def _count(documents: Any) -> int:
     """Documents, with those in them."""
     return sum(1 + _count(one.matches) + _count(one.chunks) for one in documents)
@@ -136,14 +162,21 @@ def request_id(data: bytes) -> str:
         return ''
 
 
-def without_traces(answer: bytes) -> bytes:
-    """The answer of a model without stack traces, which name the files of this machine."""
+def is_failure(answer: bytes) -> bool:
+    """Whether an answer says that the model failed.
+
+    Raises:
+        BrokenError: it is none.
+    """
     try:
-        if _status(answer).code != StatusProto.ERROR:
-            return answer
-        message = DataRequestProto.FromString(answer)
+        return bool(_status(answer).code == StatusProto.ERROR)
     except DecodeError as error:
         raise BrokenError('the model gave no answer that can be read') from error
+
+
+def without_traces(answer: bytes) -> bytes:
+    """A failure without stack traces, which name the files of this machine."""
+    message = DataRequestProto.FromString(answer)
     for status in (message.header.status, *(route.status for route in message.routes)):
         status.exception.ClearField('stacks')
         status.exception.ClearField('executor')

@@ -74,6 +74,7 @@ def description() -> dict[str, Any]:
         'paths': {
             '/': {'get': _reading('says that the service is alive', {'type': 'object'})},
             '/dry_run': {'get': _reading('whether the first model answers', {'type': 'object'})},
+            '/metrics': {'get': _reading('counts of requests, for Prometheus', {'type': 'string'}, 'text/plain')},
             '/status': {'get': _reading('version, and the status of each model', {'type': 'object'})},
             '/post': {'post': _posting('ask the first model')},
             '/models/{model}/post': {'post': {**_posting('ask a model'), 'parameters': [named]}},
@@ -89,8 +90,9 @@ def _refusal() -> dict[str, Any]:
     return {'type': 'object', 'properties': {'detail': {'type': 'string'}, 'error': {'type': 'string'}}}
 
 
-def _reading(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {'summary': summary, 'responses': {'200': {'description': 'OK', 'content': _content(schema)}, **_refused()}}
+def _reading(summary: str, schema: dict[str, Any], kind: str = 'application/json') -> dict[str, Any]:
+    answer = {'description': 'OK', 'content': {kind: {'schema': schema}}}
+    return {'summary': summary, 'responses': {'200': answer, **_refused()}}
 
 
 def _posting(summary: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""HTTP and WebSocket, both on each of their ports: what a Jina gateway answers there, a path a model, the directory."""
+"""HTTP and WebSocket, both on each of their ports: what a Jina gateway answers there, a path a model, the directory.
+
+Over 250 lines, because both are one server of aiohttp, with one way through it.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from .openapi import description
 from .refusals import BrokenError, Refusal, TooLargeError, UnknownKindError
 
 JSON = 'application/json'
+METRICS = 'text/plain; version=0.0.4; charset=utf-8'  # of Prometheus
 PROTOBUF = 'application/x-protobuf'  # the messages of gRPC
 MODELS = '/models/'
 SUFFIXES = ('/post', '/dry_run', '/status')
@@ -84,6 +88,7 @@ class WebDoor:
             ('GET', '/dry_run'): self._dry_run,
             ('GET', '/status'): self._status,
             ('GET', '/openapi.json'): self._describe,
+            ('GET', '/metrics'): self._metrics,
             ('POST', '/post'): self._post,
         }
         handler = handlers.get((request.method, rest))
@@ -131,6 +136,10 @@ class WebDoor:
         self._desk.gate.admit(asker.token, asker.peer)
         models = {one.name: one.status for one in self._desk.models.values()}
         return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models})
+
+    async def _metrics(self, request: web.Request, asker: Asker) -> web.Response:
+        self._desk.gate.admit(asker.token, asker.peer)
+        return web.Response(body=self._desk.metrics.page(), headers={'Content-Type': METRICS})
 
     async def _describe(self, request: web.Request, asker: Asker) -> web.Response:
         return _json(description())

@@ -653,7 +653,7 @@ def test_progress_on_a_terminal(cli, plain_flow, last):
         (['encode', 'a', '--model', 'nope'], "no model 'nope'"),
         (['encode', 'a', '--ca-file', 'missing.pem'], 'missing.pem'),
         (['models', 'a', '--api-endpoint', 'nonsense'], 'nonsense'),
-        (['serve', '--model', 'nope'], "unknown engine 'nope'"),
+        (['serve', 'nope', '--no-auth'], "unknown engine 'nope'"),
     ],
 )
 def test_a_failure_is_one_line_and_exit_code_1(cli, arguments, words):

@@ -17,6 +17,7 @@ QUANTITY = re.compile('[0-9]+([.][0-9]+)?(m|[KMGT]i?)?')
 NAME = re.compile('[a-z]([-a-z0-9]{0,61}[a-z0-9])?')
 SCHEMES = ('grpc', 'http', 'ws')
 LEFT_OUT = {
+    'config': 'a container has no such file',
     'host': 'a container listens on all its addresses',
     'no_auth': 'a container asks for tokens',
     'token_file': 'the tokens come from the volume of the container',
@@ -56,6 +57,9 @@ def export() -> None:
 
     The arguments after -- are those of serve. No token is written: the service reads them from a volume. The manifests
     let only the cluster, and the file for Docker Compose only this machine, reach the service.
+
+    \b
+    Example: inference-client export kubernetes deploy -- embedded --replicas 2
     """
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
+
+if TYPE_CHECKING:
+    from ..server.settings import ModelSettings
+
+CONFIGURED = f'{__name__}.models'
+PUBLIC = 'public-urls'  # in the configuration, where it is a list
 
 
 def _port(name: str, default: int) -> Callable[[Any], Any]:
@@ -23,8 +29,27 @@ def _file(name: str, help_: str) -> Callable[[Any], Any]:
     return click.option(f'--{name}', type=click.Path(dir_okay=False), metavar='FILE', help=help_)
 
 
+def _configured(context: click.Context, _: click.Parameter, path: str | None) -> str | None:
+    """Make what a file says the defaults of the other options."""
+    if path is not None:
+        from ..server.config import MODELS, read_config
+
+        options = {name[2:]: one.name for one in context.command.params for name in one.opts if name.startswith('--')}
+        del options['config'], options['public-url']
+        found = read_config(path, [*options, PUBLIC])
+        context.meta[CONFIGURED] = found.pop(MODELS, None)
+        public = found.pop(PUBLIC, ())
+        context.default_map = {options[name]: value for name, value in found.items()}
+        context.default_map['public_urls'] = [public] if isinstance(public, str) else public
+    return path
+
+
 @click.command()
 @click.argument('models', metavar='[MODEL]...', nargs=-1)
+@click.option(
+    '--config', type=click.Path(dir_okay=False), metavar='FILE', is_eager=True, callback=_configured,
+    help='TOML with models, and any of the options below by its name; what stands on the command line wins.',
+)  # fmt: skip
 @click.option('--replicas', type=click.IntRange(1), default=1, show_default=True, help='Processes a model.')
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @_port('grpc', 51000)
@@ -38,12 +63,16 @@ def _file(name: str, help_: str) -> Callable[[Any], Any]:
 @click.option('--no-auth', is_flag=True, help='Ask for no tokens, and listen on this machine alone.')
 @_file('tls-cert', 'Certificate (PEM), with those between it and its authority: TLS on all protocols.')
 @_file('tls-key', 'The key (PEM) of the certificate.')
+@_file('access-log', 'Where a JSON line about each request is appended, - for standard error; else there is none.')
 @_limit('max-body', 64 << 20, 'Bytes of a request.')
 @_limit('max-items', 4096, 'Documents of a request, candidates included.')
 @_limit('max-pixels', 80_000_000, 'Pixels of an image.')
 @_limit('rate', 500, 'Requests a second of each token, on average; 0: any number.', 0)
 @_limit('burst', 1000, 'Requests of a token at once, after a pause.')
-def serve(models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], **options: Any) -> None:
+@click.pass_context
+def serve(
+    context: click.Context, /, models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], **options: Any
+) -> None:
     """Host models over gRPC, HTTP and WebSocket until SIGINT or SIGTERM. Without MODEL, the embedded one.
 
     Each is at the path /models/MODEL; without a path, the first one answers. Clients need a token, see
@@ -51,13 +80,14 @@ def serve(models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], 
 
     \b
     Example: inference-client serve embedded echo --no-auth --grpc-port 51000
+    Example: inference-client serve --config service.toml
     """
     from ..server.service import serve as run
-    from ..server.settings import Limits, ModelSettings, Settings
+    from ..server.settings import Limits, Settings
 
     run(
         Settings(
-            models=[ModelSettings(name, name, replicas) for name in dict.fromkeys(models or ('embedded',))],
+            models=_models(models, context.meta.get(CONFIGURED), replicas),
             host=options['host'],
             ports={scheme: options[f'{scheme}_port'] for scheme in ('grpc', 'http', 'ws')},
             public=_by_scheme(public_urls),
@@ -65,6 +95,7 @@ def serve(models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], 
             token_file=options['token_file'],
             tls_cert=options['tls_cert'],
             tls_key=options['tls_key'],
+            access_log=options['access_log'],
             limits=Limits(
                 body=options['max_body'],
                 items=options['max_items'],
@@ -75,6 +106,16 @@ def serve(models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], 
         ),
         click.echo,
     )
+
+
+def _models(named: tuple[str, ...], configured: Any, replicas: int) -> list[ModelSettings]:
+    """Those of the command line, else those of the configuration, else the embedded one."""
+    from ..server.config import models_of
+    from ..server.settings import ModelSettings
+
+    if named or configured is None:
+        return [ModelSettings(name, name, replicas) for name in dict.fromkeys(named or ('embedded',))]
+    return models_of(configured, replicas)
 
 
 def _by_scheme(urls: tuple[str, ...]) -> dict[str, str]:

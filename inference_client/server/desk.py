@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
+from .access_log import AccessLog
 from .gate import Gate
 from .hosted import HostedModel, Models
 from .metrics import Metrics
@@ -29,6 +30,7 @@ class Desk:
         models: by name.
         gate: who may ask.
         limits: what is taken.
+        log: where requests are noted, but for those without a good token, which the gate notes.
 
     Attributes:
         models: the same.
@@ -39,7 +41,8 @@ class Desk:
         under_way: requests that are worked on.
     """
 
-    def __init__(self, models: Models, gate: Gate, limits: Limits) -> None:
+    def __init__(self, models: Models, gate: Gate, limits: Limits, log: AccessLog | None = None) -> None:
+        self._log = log
         self.models = models
         self.gate = gate
         self.limits = limits
@@ -64,10 +67,25 @@ class Desk:
             raise
         finally:
             self.under_way -= 1
-            self.metrics.note(seen.model, seen.task, asker.protocol, outcome, time.monotonic() - start)
+            self._note(asker, seen, outcome, time.monotonic() - start, len(data))
+
+    def _note(self, asker: Asker, seen: _Seen, outcome: str, seconds: float, size: int) -> None:
+        self.metrics.note(seen.model, seen.task, asker.protocol, outcome, seconds)
+        if self._log is not None and seen.who:
+            self._log.note(
+                peer=asker.peer,
+                token=seen.who if seen.who != asker.peer else None,
+                protocol=asker.protocol,
+                model=seen.model,
+                task=seen.task,
+                outcome=outcome,
+                bytes=size,
+                milliseconds=round(seconds * 1000, 1),
+            )
 
     async def _ask(self, asker: Asker, data: bytes, seen: _Seen) -> bytes:
-        self.gate.pace(self.gate.admit(asker.token, asker.peer))
+        seen.who = self.gate.admit(asker.token, asker.peer)
+        self.gate.pace(seen.who)
         hosted = self._open(asker.model)
         seen.model = hosted.name
         request = parsed(data)
@@ -132,6 +150,7 @@ class Asker:
 class _Seen:
     """What is known of a request so far."""
 
+    who: str = ''
     model: str = ''
     task: str = ''
     failed: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .refusals import ForbiddenError, TooManyError, UnauthorizedError
 
 if TYPE_CHECKING:
+    from .access_log import AccessLog
     from .rate import RateLimiter
     from .tokens import TokenStore
 
@@ -19,11 +20,15 @@ class Gate:
     Args:
         store: the tokens; None: everyone on this machine may ask.
         limiter: how often each token may, or each peer where there are no tokens; None: as often as it likes.
+        log: where those without a good token are noted.
     """
 
-    def __init__(self, store: TokenStore | None = None, limiter: RateLimiter | None = None) -> None:
+    def __init__(
+        self, store: TokenStore | None = None, limiter: RateLimiter | None = None, log: AccessLog | None = None
+    ) -> None:
         self._store = store
         self._limiter = limiter
+        self._log = log
 
     def admit(self, presented: str | None, peer: str) -> str:
         """Who asks: the id of a token, or the peer.
@@ -39,6 +44,8 @@ class Gate:
             return peer
         token = self._store.check(presented)
         if token is None:
+            if self._log is not None:
+                self._log.note(peer=peer, outcome=str(UnauthorizedError.http))
             why = 'the token is not known, or expired or revoked' if presented else 'a token is needed'
             raise UnauthorizedError(f'{why}: send it as "authorization"')
         return token.id

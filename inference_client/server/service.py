@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from .._registered import missing_extra
 from ..errors import ConfigurationError, ServerError
+from .access_log import AccessLog
 
 if TYPE_CHECKING:
     from .desk import Desk
@@ -52,9 +53,10 @@ def _tasks(settings: Settings) -> Mapping[str, frozenset[str]]:
 
     from ..engines.loader import engine_class
 
+    tasks = {model.name: engine_class(model.engine).tasks for model in settings.models}
     if find_spec('jina') is None:
         raise missing_extra('the server', ModuleNotFoundError("No module named 'jina'", name='jina'))
-    return {model.name: engine_class(model.engine).tasks for model in settings.models}
+    return tasks
 
 
 async def _until_a_signal(settings: Settings, tasks: Mapping[str, frozenset[str]], say: Callable[[str], Any]) -> None:
@@ -70,7 +72,8 @@ async def _until_a_signal(settings: Settings, tasks: Mapping[str, frozenset[str]
 async def _serve(
     settings: Settings, tasks: Mapping[str, frozenset[str]], stop: asyncio.Event, say: Callable[[str], Any]
 ) -> None:
-    gate, (tls, credentials) = _gate(settings), _tls(settings)
+    log = None if settings.access_log is None else AccessLog(settings.access_log)
+    gate, (tls, credentials) = _gate(settings, log), _tls(settings)
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     from .desk import Desk
     from .directory import Directory
@@ -81,7 +84,7 @@ async def _serve(
     models = Models(HostedModel(one, tasks[one.name], settings.limits) for one in settings.models)
     with contextlib.ExitStack() as probes:  # open until all are chosen, so that no two are the same
         ports = {scheme: _free_port(probes, settings.host, port, scheme) for scheme, port in settings.ports.items()}
-    desk = Desk(models, gate, settings.limits)
+    desk = Desk(models, gate, settings.limits, log)
     calls, web = GrpcDoor(desk), WebDoor(desk, Directory(models, ports, tls is not None, settings.public))
     host = f'[{settings.host}]' if ':' in settings.host else settings.host
     await calls.open(f'{host}:{ports["grpc"]}', credentials)
@@ -102,7 +105,7 @@ async def _serve(
         await asyncio.gather(*(model.stop() for model in models.values()))
 
 
-def _gate(settings: Settings) -> Gate:
+def _gate(settings: Settings, log: AccessLog | None) -> Gate:
     """Raises where there are no tokens, and nobody said that none are wanted."""
     from .gate import Gate
     from .rate import RateLimiter
@@ -118,7 +121,7 @@ def _gate(settings: Settings) -> Gate:
             f'there are no tokens in {store.path}: make one with "inference-client token create NAME", '
             'or let everyone on this machine in with --no-auth'
         )
-    return Gate(store, limiter)
+    return Gate(store, limiter, log)
 
 
 def _tls(settings: Settings) -> tuple[ssl.SSLContext | None, Any]:

@@ -64,6 +64,7 @@ class Settings:
         tls_cert: PEM file with the certificate, and those between it and its authority; None: no TLS.
         tls_key: PEM file with its key.
         limits: what it takes.
+        access_log: file for a line about each request, `-` for standard error; None: there is none.
         drain: seconds for requests under way, once it is told to stop.
     """
 
@@ -76,6 +77,7 @@ class Settings:
     tls_cert: str | None = None
     tls_key: str | None = None
     limits: Limits = field(default_factory=Limits)
+    access_log: str | None = None
     drain: float = 30.0
 
     def __post_init__(self) -> None:

@@ -49,8 +49,12 @@ def test_the_server_reads_no_pickles(server, tmp_path, send, endpoint):
     url = server['ws' if send is send_websocket else 'grpc']
     try:
         answer = DataRequestProto.FromString(send(url, message.SerializeToString()))
-    finally:
-        assert not file.exists()
-    assert answer.header.status.code == 1 or not answer.data.docs.docs
+        assert answer.header.status.code == 1
+        assert 'pickled' in answer.header.status.description
+    except grpc.RpcError as error:
+        assert send is send_grpc
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert 'pickled' in error.details()
+    assert not file.exists()
     pickle.loads(pickle.dumps(Touch(file)))
     assert file.exists()  # or the test would show nothing

@@ -116,7 +116,7 @@ def test_it_imports_nothing_until_a_fixture_is_used(run):
             assert not loaded & {HEAVY - {'pluggy'}}  # pytest has pluggy itself
             own = {{name for name in sys.modules if name.startswith('inference_client')}}
             assert own == {{'inference_client', 'inference_client.testing', {PLUGIN!r}}}
-    """, '-p', 'no:hypothesispytest').assert_outcomes(passed=1)  # fmt: skip
+    """, '-p', 'no:hypothesispytest', '-p', 'no:schemathesis').assert_outcomes(passed=1)  # fmt: skip
 
 
 def test_it_may_be_left_out(run):

@@ -420,10 +420,15 @@ JINA_CLIENT = """
     image = Document(uri=photo).load_uri_to_blob()
     image.uri = ''
     encoded = client.post('/encode', DocumentArray([Document(text='hello'), image]))
+    (answer,) = client.post('/encode', DocumentArray([Document(text='hello')]), return_responses=True)
     image.matches = DocumentArray([Document(text='a rocket'), Document(text='a photo of a cat')])
     ranked = client.post('/rank', DocumentArray([image]))
     print(json.dumps({
         'embeddings': encoded.embeddings.tolist(),
+        'routes': [
+            [route.executor, route.end_time.ToNanoseconds() - route.start_time.ToNanoseconds()]
+            for route in answer.routes
+        ],
         'texts': [match.text for match in ranked[0].matches],
         'cosines': [match.scores['clip_score_cosine'].value for match in ranked[0].matches],
     }))
@@ -441,6 +446,9 @@ def test_the_jina_client(server, server_python, local, photo, wire):
     answered = json.loads(done.stdout.splitlines()[-1])
     expected = local.encode(docs=DocumentArray([Document(text='hello'), Document(uri=photo)])).embeddings
     np.testing.assert_allclose(answered['embeddings'], expected, atol=1e-5)
+    (gateway, whole), (model, part), *_ = answered['routes']
+    assert (gateway, model) == ('gateway', 'embedded')
+    assert whole >= part > 0
     assert answered['texts'] == ['a photo of a cat', 'a rocket']
     matches = local.rank(reference=photo, candidates=['a rocket', 'a photo of a cat'])[0].matches
     assert answered['cosines'] == pytest.approx([m.scores['clip_score_cosine'].value for m in matches], abs=1e-5)

@@ -1,1 +1,1 @@
-"""The self-hosted service: a Jina Flow around an engine. Needs the extra `[server]`."""
+"""The self-hosted service: a gateway in front of engines in processes of their own. Needs the extra `[server]`."""

@@ -84,6 +84,7 @@ class Desk:
             )
 
     async def _ask(self, asker: Asker, data: bytes, seen: _Seen) -> bytes:
+        came = time.time_ns()
         seen.who = self.gate.admit(asker.token, asker.peer)
         self.gate.pace(seen.who)
         hosted = self._open(asker.model)
@@ -92,10 +93,11 @@ class Desk:
         task = request.header.exec_endpoint.strip('/')
         seen.task = task if task in hosted.tasks else ''  # what clients make up is no label
         self._check(request)
+        begun = time.time_ns()
         try:
             answer = await hosted.ask(data)
             seen.failed = is_failure(answer)
-            return without_traces(answer) if seen.failed else answer
+            return routes(hosted.name, came, begun) + (without_traces(answer) if seen.failed else answer)
         except Refusal:
             raise
         except Exception as error:  # what gRPC and aiohttp would tell the client of it is not for clients
@@ -200,6 +202,24 @@ def without_traces(answer: bytes) -> bytes:
         status.exception.ClearField('stacks')
         status.exception.ClearField('executor')
     message.data.Clear()  # the documents as they came in
+    return message.SerializeToString()
+
+
+def routes(model: str, came: int, begun: int) -> bytes:
+    """The way of a request, to be put before its answer: through the gateway, and in it to the model.
+
+    Jina's worker adds a route without times behind these.
+
+    Args:
+        model: its name.
+        came: nanoseconds of the epoch when the request was there.
+        begun: when it went to the model; it is answered now.
+    """
+    message, now = DataRequestProto(), time.time_ns()
+    for executor, start in (('gateway', came), (model, begun)):
+        route = message.routes.add(executor=executor)
+        route.start_time.FromNanoseconds(start)
+        route.end_time.FromNanoseconds(now)
     return message.SerializeToString()
 
 

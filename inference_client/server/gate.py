@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from typing import TYPE_CHECKING
 
 from .refusals import ForbiddenError, TooManyError, UnauthorizedError
+from .settings import is_loopback
 
 if TYPE_CHECKING:
     from .access_log import AccessLog
@@ -78,16 +78,6 @@ class Gate:
             )
         if origin is not None and origin.partition('://')[2] != host:
             raise ForbiddenError('without tokens the service answers no pages of other sites')
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
-    if host == 'localhost':
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host(header: str) -> str:

@@ -57,10 +57,18 @@ def answer_of(data: bytes) -> bytes:
         {
             'header': _header(message.header),
             'parameters': read_struct(message.parameters),
-            'routes': [{'executor': route.executor} for route in message.routes],
+            'routes': [_route(route) for route in message.routes],
             'data': [fields_of(read_document(document)) for document in message.data.docs.docs],
         }
     )
+
+
+def _route(route: Any) -> dict[str, Any]:
+    return {
+        'executor': route.executor,
+        'startTime': route.start_time.ToJsonString(),
+        'endTime': route.end_time.ToJsonString(),
+    }
 
 
 def _header(header: Any) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""What a service is told: one set of values, checked, from the command line and the configuration file."""
+"""What a service is told: one set of values, checked, from the command line and the configuration file.
+
+It imports nothing heavy: whatever starts threads is imported once signals are held, or one of these gets them.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Mapping, Sequence
 
 from ..errors import ConfigurationError
-from .gate import is_loopback
 
 PORTS = {'grpc': 51000, 'http': 51001, 'ws': 51002}
 
@@ -88,3 +91,13 @@ class Settings:
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError('TLS needs a certificate and its key: give both, --tls-cert and --tls-key')
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

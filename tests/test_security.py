@@ -96,7 +96,7 @@ PATHS = [
     ('GET', '/models/echo/status'), ('GET', '/api/v1/models/'), ('GET', '/api/v1/models'),
     ('GET', '/api/v1/models/?model_name=echo'), ('GET', '/api/v1/models/?model_name=no'),
 ]  # fmt: skip
-OPEN = ['/', '/openapi.json', '/nothing', '/models', '/a%0Ab', '/post']  # which tell nothing of the models
+OPEN = ['/', '/ready', '/openapi.json', '/nothing', '/models', '/a%0Ab', '/post']  # which tell nothing of the models
 
 
 @pytest.mark.parametrize('kind', KINDS)

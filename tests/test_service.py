@@ -171,10 +171,13 @@ def test_the_log_says_why_a_model_failed(running):
 def test_a_model_comes_up_later(server_python, tmp_path):
     with service(server_python, tmp_path, 'slow', 'named', settle=False) as started, Client() as client:
         assert directory(started, model_name='slow').json()['status'] == 'Starting'
+        ready = started.urls['http'] + '/ready'
+        assert requests.get(ready, timeout=TIMEOUT).status_code == 503
         client.get_model(at(started, 'ws', 'named')).wait_until_ready(TIMEOUT)
         (tmp_path / 'go on').touch()
         assert started.wait_until_settled() == 'slow, named are ready; Ctrl-C stops it\n'
         assert directory(started, model_name='slow').json()['status'] == 'Serving'
+        assert requests.get(ready, timeout=TIMEOUT).status_code == 200
         for wire in WIRES:
             assert client.get_model(at(started, wire, 'slow')).encode(text='hello')[0].embedding[0] == 5
         assert started.stop() == 0

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
 from .access_log import AccessLog
 from .gate import Gate
-from .hosted import HostedModel, Models
+from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
 from .metrics import Metrics
 from .refusals import BrokenError, Refusal, TooLargeError, UnavailableError, UnreadableError
 from .settings import Limits
@@ -117,6 +117,12 @@ class Desk:
         hosted = self._open(asker.model)
         if hosted.status != 'Serving':
             raise hosted.unavailable()
+
+    def settled(self) -> None:
+        """Raise a `Refusal` while a model starts, none answers, or the service stops; it names none of them."""
+        statuses = {model.status for model in self.models.values()}
+        if self.stopping or STARTING in statuses or SERVING not in statuses:
+            raise UnavailableError('the service is not ready', RETRY_AFTER)
 
     def _check(self, request: DataRequestProto) -> None:
         if request.data.WhichOneof('documents') == 'docs_bytes':

@@ -12,8 +12,7 @@ from typing import Any, Mapping, Sequence
 USER = 10001  # of the process in the container; no account of a base image has it
 GRACE = 60  # seconds to end in: the pause before SIGTERM, and what the service takes at most
 PAUSE = 5  # seconds in which a cluster learns that a pod ends
-ALIVE = '/'  # all that the service tells without a token
-LOADING = 30  # seconds that a model may take before a pod gets requests; there, `ALIVE` tells nothing of it
+ALIVE, READY = '/', '/ready'  # what the service tells without a token
 TOKENS = '/tokens'  # a folder and not a file, for a file that is replaced stays the old one in a container
 TOKEN_FILE = f'{TOKENS}/tokens.json'
 
@@ -71,7 +70,7 @@ def kubernetes(hosting: Hosting) -> Mapping[str, Sequence[Mapping[str, Any]]]:
 
 def compose(hosting: Hosting) -> Mapping[str, Any]:
     """The file for Docker Compose. It publishes ports on this machine's loopback address alone."""
-    probe = f'import urllib.request as r; r.urlopen("http://127.0.0.1:{hosting.ports["http"]}{ALIVE}", timeout=5)'
+    probe = f'import urllib.request as r; r.urlopen("http://127.0.0.1:{hosting.ports["http"]}{READY}", timeout=5)'
     service = {
         'image': hosting.image,
         'build': '.',
@@ -132,7 +131,7 @@ def _container(hosting: Hosting) -> Mapping[str, Any]:
         'ports': [{'name': scheme, 'containerPort': port} for scheme, port in hosting.ports.items()],
         'startupProbe': {**_probe(ALIVE), 'failureThreshold': 60},
         'livenessProbe': {**_probe(ALIVE), 'failureThreshold': 3},
-        'readinessProbe': {**_probe(ALIVE), 'failureThreshold': 1, 'initialDelaySeconds': LOADING},
+        'readinessProbe': {**_probe(READY), 'failureThreshold': 1},
         'lifecycle': {'preStop': {'exec': {'command': ['sleep', str(PAUSE)]}}},
         'resources': {
             'requests': {'cpu': hosting.cpu, 'memory': hosting.memory},

@@ -74,6 +74,7 @@ def description() -> dict[str, Any]:
         'paths': {
             '/': {'get': _reading('says that the service is alive', {'type': 'object'})},
             '/dry_run': {'get': _reading('whether the first model answers', {'type': 'object'})},
+            '/ready': {'get': _reading('whether no model is starting, and at least one answers', {'type': 'object'})},
             '/metrics': {'get': _reading('counts of requests, for Prometheus', {'type': 'string'}, 'text/plain')},
             '/status': {'get': _reading('version, and the status of each model', {'type': 'object'})},
             '/post': {'post': _posting('ask the first model')},

@@ -86,6 +86,7 @@ class WebDoor:
         handlers: Mapping[tuple[str, str], Any] = {
             ('GET', '/'): self._alive,
             ('GET', '/dry_run'): self._dry_run,
+            ('GET', '/ready'): self._ready,
             ('GET', '/status'): self._status,
             ('GET', '/openapi.json'): self._describe,
             ('GET', '/metrics'): self._metrics,
@@ -131,6 +132,10 @@ class WebDoor:
             await socket.close()
             return socket
         return _json(status_of(status), retry)
+
+    async def _ready(self, request: web.Request, asker: Asker) -> web.Response:
+        self._desk.settled()
+        return _json({})
 
     async def _status(self, request: web.Request, asker: Asker) -> web.Response:
         self._desk.gate.admit(asker.token, asker.peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,9 +29,14 @@ settings.load_profile('suite')
 
 
 def pytest_configure(config):
-    """pytest-xdist would hand out the files with most tests first, which are not those that take longest."""
+    """Hand out files in our order, and let interruptions come through.
+
+    pytest-xdist would hand out the files with most tests first, which are not those that take longest.
+    """
     if hasattr(config.option, 'loadscopereorder'):
         config.option.loadscopereorder = False
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; tests interrupt processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -222,7 +222,10 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         answer: web.StreamResponse = await handler(request)
         return answer
     except Refusal as refusal:
-        return _refused(refusal)
+        refused = _refused(refusal)
+        if _is_socket(request):
+            refused.force_close()  # there is nothing more to say, and some clients wait for this
+        return refused
     except web.HTTPException:
         raise
     except Exception:  # noqa: BLE001 - of which a client is told nothing

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    Work = SimpleQueue[Callable[[], None] | None]
 
 
 class Threads:
     """A pool of daemon threads. Those of `ThreadPoolExecutor` are waited for at exit, for as long as a request takes.
+
+    They end with the pool, whether it was closed or forgotten.
 
     Args:
         count: at most.
@@ -19,7 +25,8 @@ class Threads:
         self._count = count
         self._threads: list[threading.Thread] = []
         self._free = threading.Semaphore(0)
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._work: Work = SimpleQueue()
+        weakref.finalize(self, _end, self._work, self._threads).atexit = False
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function in a thread; the future holds what it gives or raises."""
@@ -35,22 +42,28 @@ class Threads:
 
         self._work.put(call)
         if not self._free.acquire(blocking=False) and len(self._threads) < self._count:
-            self._threads.append(threading.Thread(target=self._run, name='inference-client', daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=_run, args=(self._work, self._free), name='inference-client', daemon=True)
+            self._threads.append(thread)
+            thread.start()
         return future
 
     def close(self, wait: bool) -> None:
         """End the threads, each once it is free."""
-        for _ in self._threads:
-            self._work.put(None)
+        _end(self._work, self._threads)
         for thread in self._threads if wait else ():
             thread.join()
 
-    def _run(self) -> None:
-        while True:
-            call = self._work.get()
-            if call is None:
-                return
-            call()
-            del call  # not to hold what it came to while there is nothing to do
-            self._free.release()
+
+def _run(work: Work, free: threading.Semaphore) -> None:
+    while True:
+        call = work.get()
+        if call is None:
+            return
+        call()
+        del call  # not to hold what it came to while there is nothing to do
+        free.release()
+
+
+def _end(work: Work, threads: list[threading.Thread]) -> None:
+    for _ in threads:
+        work.put(None)

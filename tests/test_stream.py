@@ -14,6 +14,7 @@ from isolated import run_python, write_distribution
 from peers import embed, embed_json, grpc_peer, http_peer, ws_peer
 
 from inference_client import AsyncClient, Client, Image, InputError, RetryPolicy, ServerError, Text
+from inference_client._threads import Threads
 from inference_client.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -258,6 +259,14 @@ def left_over():
         if not found or time.monotonic() > end:
             return found
         time.sleep(0.05)
+
+
+def test_threads_end_with_a_pool_that_is_forgotten():
+    pool = Threads(2)
+    assert pool.submit(int, '7').result(10) == 7
+    assert any(one.name == 'inference-client' for one in threading.enumerate())
+    del pool
+    assert left_over() == []
 
 
 def by_break(stream):

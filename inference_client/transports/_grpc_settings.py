@@ -117,7 +117,7 @@ def translated(error: Any, timeout: float) -> InferenceError:
     seconds = _retry_after(error)
     if seconds is not None:
         return ServerError(f'the model is not up ({details})', transient=True, busy=True, retry_after=seconds)
-    if code in LOST or details == REMOVED:
+    if code in LOST or details.startswith(REMOVED):
         return unreachable(details)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f'the server has no Jina gRPC service ({details}); check the address')

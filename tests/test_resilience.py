@@ -29,8 +29,8 @@ from inference_client import (
 
 WIRES = ['grpc', 'http', 'ws']
 KINDS = ['blocking', 'async']
-PATIENT = RetryPolicy(attempts=8, initial=0.1, maximum=0.5)
-SOON = Timeouts(connect=1, read=0.5, total=8)
+PATIENT = RetryPolicy(attempts=20, initial=0.1, maximum=0.5)
+SOON = Timeouts(connect=1, read=0.5, total=20)
 
 
 def bounded(seconds, function, *arguments):

@@ -11,7 +11,6 @@ import grpc
 import numpy as np
 import pytest
 import requests
-import trustme
 from PIL import Image
 from services import HOST, TIMEOUT, service
 from websockets.exceptions import InvalidStatus
@@ -333,7 +332,7 @@ def test_metrics(guarded, tokens, wire):
 def secure(server_python, tmp_path_factory, store, tokens):
     """A service over TLS, and the certificates of its authority."""
     folder = tmp_path_factory.mktemp('secure')
-    authority = trustme.CA()
+    authority = pytest.importorskip('trustme').CA()
     certificate = authority.issue_cert('localhost')
     authority.cert_pem.write_to_path(str(folder / 'ca.pem'))
     certificate.private_key_pem.write_to_path(str(folder / 'key.pem'))

@@ -115,7 +115,7 @@ class Desk:
         """Raise a `Refusal` unless the model answers."""
         self.gate.admit(asker.token, asker.peer)
         hosted = self._open(asker.model)
-        if hosted.status != 'Serving':
+        if hosted.status != SERVING:
             raise hosted.unavailable()
 
     def settled(self) -> None:

@@ -10,14 +10,11 @@ import grpc
 import grpc.aio
 
 from .._wire.jina_pb2 import StatusProto
+from ..transports._grpc_settings import DRY_RUN, HEALTH, SERVING, UNARY
 from .desk import Asker, Desk
 from .refusals import Refusal
 
-UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
 CALL = '/jina.JinaRPC/Call'
-DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'
-HEALTH = '/grpc.health.v1.Health/Check'
-HEALTHY = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
 MODEL = 'model'  # metadata
 WINDOW = 256  # requests of one stream that are worked on at once
 
@@ -81,7 +78,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return status.SerializeToString()
 
     async def _health(self, data: bytes, context: Any) -> bytes:
-        return HEALTHY
+        return SERVING
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         asker = _asker(context)

@@ -9,11 +9,10 @@ import logging
 import sys
 from typing import Any, Callable, Mapping
 
-import grpc
 import grpc.aio
 
-UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
-LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+from ..transports._grpc_settings import LOST, UNARY, code_of
+
 CHANNEL_OPTIONS = (
     ('grpc.max_send_message_length', -1),
     ('grpc.max_receive_message_length', -1),
@@ -70,7 +69,7 @@ class Replica:
         self.under_way += 1
         try:
             call = self._ask(data)
-            code = await _code(call)
+            code = await code_of(call)
             if code in LOST:
                 self._set(up=False)
                 raise LostError
@@ -158,13 +157,3 @@ class Replica:
         self.up = self.up if up is None else up
         self.failed = failed or self.failed
         self._changed()
-
-
-async def _code(call: Any) -> grpc.StatusCode:
-    """Wait for the end of a call. Awaiting the call itself does not tell whether it or its caller was cancelled."""
-    try:
-        code: grpc.StatusCode = await call.code()
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    return code

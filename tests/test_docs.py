@@ -79,15 +79,34 @@ def test_testing(tmp_path, monkeypatch, photo):
     assert run_tests(tmp_path / 'test_mine.py') == {'passed': 2}
 
 
-@pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)
+PAGES = sorted(DOCS.rglob('*.md'))
+
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(DOCS).with_suffix('').as_posix())
 def test_files_that_a_page_names_are_there(path):
     for target in re.findall(r'\]\((?!http)([^)#]+)\)', path.read_text(encoding='utf-8')):
-        assert (DOCS / target).exists(), target
+        assert (path.parent / target).exists(), target
 
 
-def test_the_readme_names_every_page():
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    assert [path.name for path in DOCS.glob('*.md') if f'(docs/{path.name})' not in readme] == []
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(DOCS).with_suffix('').as_posix())
+def test_addresses_that_a_page_links_to_are_whole(path):
+    for url in re.findall(r'\]\((http[^)]*)\)', path.read_text(encoding='utf-8')):
+        assert re.fullmatch(r'https://([a-z0-9-]+\.)+[a-z]+(/[\w./#-]*)?', url), url
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    nav = re.findall(r': ([\w./-]+\.md)$', (ROOT / 'mkdocs.yml').read_text(encoding='utf-8'), re.MULTILINE)
+    assert len(nav) == len(set(nav))
+    assert {path.relative_to(DOCS).as_posix() for path in PAGES} <= set(nav)
+    assert '(docs/index.md)' in (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def test_index(tmp_path, monkeypatch, photo):
+    pytest.importorskip('onnxruntime')
+    shutil.copy(photo, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = page('index')
+    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
 
 
 def test_resilience(server):

@@ -64,5 +64,6 @@ def inference_client_commands() -> dict[str, str]:
         'token': 'inference_client.cli.token:token',
         'models': 'inference_client.cli.info:models',
         'plugins': 'inference_client.cli.info:plugins_',
+        'completion': 'inference_client.cli.completion:completion',
         'version': 'inference_client.cli.info:version',
     }

@@ -28,6 +28,7 @@ BUILT_IN = {
     'engine': ['*/*blip2*', '*::*', 'blip2:*', 'clip:*', 'echo', 'embedded'],
     'command': [
         'caption',
+        'completion',
         'demo',
         'encode',
         'export',

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -327,11 +328,35 @@ def test_help_lists_every_command(cli):
     assert 'Example: inference-client ' in done.stdout
 
 
-@pytest.mark.parametrize('command', COMMANDS)
-def test_help_shows_an_example(cli, command):
-    done = cli(command, '--help')
-    assert (done.returncode, done.stderr) == (0, '')
-    assert f'Example: inference-client {command}' in done.stdout
+def pages():
+    """Every command and subcommand: its words and what click knows of it."""
+    if importlib.util.find_spec('click') is None:
+        return
+    from inference_client.cli import cli
+
+    todo = [((name,), cli.get_command(None, name)) for name in COMMANDS]
+    while todo:
+        words, command = todo.pop()
+        yield ' '.join(words), command
+        todo += [((*words, name), one) for name, one in getattr(command, 'commands', {}).items()]
+
+
+@pytest.mark.parametrize(('words', 'command'), [pytest.param(*page, id=page[0]) for page in pages()])
+def test_help_shows_examples_which_the_command_takes(words, command, tmp_path, monkeypatch):
+    import click
+
+    from inference_client.cli import cli
+
+    monkeypatch.chdir(tmp_path)
+    Path('service.toml').touch()  # which an example reads
+    examples = re.findall(r'^ *Example: (.*)', command.help, re.MULTILINE)
+    assert any(re.search(f'inference-client {words}( |[|)]|$)', one) for one in examples)
+    for line in re.findall(r"inference-client ((?:'[^']*'|[^|<>)\n])*)", '\n'.join(examples)):
+        called, arguments = cli, shlex.split(line)
+        while isinstance(called, click.Group):
+            name, *arguments = arguments
+            called = called.get_command(None, name)
+        called.make_context(name, arguments).close()
 
 
 PLUGIN = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import traceback
 import warnings
 from typing import Any, Sequence
@@ -13,6 +14,7 @@ import click
 from .._plugins import plugins
 from .._version import __version__
 from ..errors import InferenceError
+from . import completion
 from .options import one_line
 
 FAILED = 1  # exit code; 2 is for usage, which click sets
@@ -53,6 +55,8 @@ def cli(debug: bool) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code: 0, 1 (failed) or 2 (usage)."""
+    if completion.VARIABLE in os.environ:  # a shell's script asks what may come next
+        return completion.answer(cli, os.environ[completion.VARIABLE])
     warnings.showwarning = _show_warning
     logging.getLogger('inference_client').addHandler(_Warnings(logging.WARNING))
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import click
 
+from .completion import engines
 from .serve import serve
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ LEFT_OUT = {
 
 ALL_ADDRESSES = '0.0.0.0'  # in a container, where the manifests say who reaches it
 OPTIONS = (
-    click.argument('arguments', metavar='[SERVE ARGUMENT]...', nargs=-1, type=click.UNPROCESSED),
+    click.argument(
+        'arguments', metavar='[SERVE ARGUMENT]...', nargs=-1, type=click.UNPROCESSED, shell_complete=engines
+    ),
     click.option('--name', default='inference-client', show_default=True, help='Of the service.'),
     click.option('--image', help="Of the container; else the service's name with the version of this package."),
     click.option(

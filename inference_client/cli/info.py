@@ -12,11 +12,12 @@ from .._installed import DISABLE_VARIABLE, KINDS
 from .._plugins import plugins
 from .._version import __version__
 from ..errors import InferenceError
+from .completion import models as completed
 from .options import CLIENT, make_client, one_line, with_options
 
 
 @click.command()
-@click.argument('name', required=False)
+@click.argument('name', required=False, shell_complete=completed)
 @with_options(CLIENT)
 def models(name: str | None, **options: Any) -> None:
     """Show the models of the model directory and of this process, or only the model NAME: a line of JSON for each.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
+from .completion import files, models, one_of
+
 if TYPE_CHECKING:
     from ..client import Client
     from ..model import Model
@@ -14,9 +16,15 @@ if TYPE_CHECKING:
 F = TypeVar('F', bound=Callable[..., Any])
 
 TRUST = (
-    click.option('--ca-file', metavar='PEM', help="Certificates to trust in place of the system's."),
-    click.option('--client-cert', metavar='PEM', help='Certificate to show to servers that ask for one.'),
-    click.option('--client-key', metavar='PEM', help='Its private key, unless that is in the same file.'),
+    click.option(
+        '--ca-file', metavar='PEM', shell_complete=files, help="Certificates to trust in place of the system's."
+    ),
+    click.option(
+        '--client-cert', metavar='PEM', shell_complete=files, help='Certificate to show to servers that ask for one.'
+    ),
+    click.option(
+        '--client-key', metavar='PEM', shell_complete=files, help='Its private key, unless that is in the same file.'
+    ),
     click.option('--allow-insecure-token', is_flag=True, help='Send the token to other machines in plain text, too.'),
 )
 CLIENT = (
@@ -38,9 +46,15 @@ MODEL = (
         default='local://embedded',
         show_default=True,
         metavar='NAME_OR_URL',
+        shell_complete=models,
         help='Which model: a name, or a URL such as grpc://host:port, openai+http://host/v1?model=M or jinaai://M.',
     ),
-    click.option('--protocol', metavar='NAME', help="Which of a named model's endpoints: grpc, http or websocket."),
+    click.option(
+        '--protocol',
+        metavar='NAME',
+        shell_complete=one_of('grpc', 'http', 'websocket'),
+        help="Which of a named model's endpoints: grpc, http or websocket.",
+    ),
     *CLIENT,
     click.option('--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'),
     click.option(

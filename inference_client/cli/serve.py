@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
+from .completion import engines
+
 if TYPE_CHECKING:
     from ..server.settings import ModelSettings
 
@@ -45,7 +47,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 
 
 @click.command()
-@click.argument('models', metavar='[MODEL]...', nargs=-1)
+@click.argument('models', metavar='[MODEL]...', nargs=-1, shell_complete=engines)
 @click.option(
     '--config', type=click.Path(dir_okay=False), metavar='FILE', is_eager=True, callback=_configured,
     help='TOML with models, and any of the options below by its name; what stands on the command line wins.',

@@ -11,6 +11,7 @@ import click
 
 from .._options import NAMES as OPTIONS
 from .._plugins import plugins
+from .completion import files
 from .options import MODEL, find_model, parse_parameters, with_options
 from .output import shown, write_array, write_lines
 
@@ -25,9 +26,11 @@ OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write t
 
 
 @click.command()
-@click.argument('inputs', nargs=-1)
+@click.argument('inputs', nargs=-1, shell_complete=files)
 @click.option('--text', 'texts', multiple=True, help='A text, whatever it looks like. May be repeated.')
-@click.option('--image', 'images', multiple=True, help='An image: path, URL or data URI. May be repeated.')
+@click.option(
+    '--image', 'images', multiple=True, shell_complete=files, help='An image: path, URL or data URI. May be repeated.'
+)
 @click.option(
     '--output',
     type=click.Path(dir_okay=False),
@@ -66,8 +69,8 @@ def encode(
 
 
 @click.command()
-@click.argument('reference')
-@click.argument('candidates', nargs=-1, required=True)
+@click.argument('reference', shell_complete=files)
+@click.argument('candidates', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)
@@ -84,7 +87,7 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_
 
 
 @click.command()
-@click.argument('images', nargs=-1, required=True)
+@click.argument('images', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)
@@ -101,7 +104,7 @@ def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **
 
 @click.command()
 @click.argument('question')
-@click.argument('images', nargs=-1, required=True)
+@click.argument('images', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
 @ALLOW_PRIVATE
 @with_options(MODEL)

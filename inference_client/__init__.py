@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._inputs import Image, Text
-    from ._messages import Request, Response
+    from ._messages import Request, Response, Route
     from ._policies import RetryPolicy, Timeouts
+    from ._profile import Part, Profile
     from ._spec import Capabilities, ModelSpec
     from ._version import __version__
     from .aio import AsyncClient, AsyncModel
@@ -60,13 +61,16 @@ __all__ = [
     'ModelNotFoundError',
     'ModelSpec',
     'MultimodalEngine',
+    'Part',
     'PluginError',
+    'Profile',
     'ProtocolError',
     'Request',
     'RequestTimeoutError',
     'RequestTooLargeError',
     'Response',
     'RetryPolicy',
+    'Route',
     'ServerError',
     'Task',
     'TaskFallbackWarning',
@@ -94,9 +98,12 @@ _MODULES = {
     'Model': 'model',
     'ModelSpec': '_spec',
     'MultimodalEngine': 'engines.base',
+    'Part': '_profile',
+    'Profile': '_profile',
     'Request': '_messages',
     'Response': '_messages',
     'RetryPolicy': '_policies',
+    'Route': '_messages',
     'Task': 'tasks.base',
     'Text': '_inputs',
     'ThreadedTransport': 'transports.base',

@@ -63,6 +63,7 @@ def inference_client_commands() -> dict[str, str]:
         'export': 'inference_client.cli.export:export',
         'token': 'inference_client.cli.token:token',
         'models': 'inference_client.cli.info:models',
+        'profile': 'inference_client.cli.profile:profile',
         'plugins': 'inference_client.cli.info:plugins_',
         'completion': 'inference_client.cli.completion:completion',
         'version': 'inference_client.cli.info:version',

@@ -17,6 +17,7 @@ from ._fetch import trusting_environment
 from ._options import Options, split
 from ._plugins import plugins
 from ._policies import timeouts_of
+from ._profile import Probe
 from ._progress import total_of
 from ._run import Run
 from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError, not_picklable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 Docs = Union[Document, Iterable[Document]]
 A = TypeVar('A')
+
+PROFILED = ('hello world',)  # what is encoded where nothing else is given
 
 
 class Tasks(Generic[A]):
@@ -158,6 +161,18 @@ class Tasks(Generic[A]):
         run.total = total_of(rest if inputs is None else {'inputs': inputs})
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
         return run
+
+    def _probe(
+        self, task: str | type[Task[Any]], inputs: Iterable[Any] | None, rounds: int, arguments: dict[str, Any]
+    ) -> Probe:
+        """Set a profile up; reads the inputs."""
+        asked = _task(task)
+        if inputs is None and asked.name != 'encode':
+            raise InputError(f'nothing to {asked.name}: give at least one item')
+        with trusting_environment(self._options.trust_env):
+            call = asked.prepare_stream(PROFILED if inputs is None else inputs, **arguments)
+            check_parameters(call.parameters)
+            return Probe(self.url, self._supported(asked, True), call, rounds, self._options.token)
 
     def _plan(self, options: Options) -> Plan:
         return Plan(

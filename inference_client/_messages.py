@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from docarray import Document, DocumentArray
@@ -28,8 +28,30 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Route:
+    """A stage of a request's way through a server: its gateway, or one of its models.
+
+    Attributes:
+        name: of the stage.
+        start: when the request came there, in nanoseconds of the epoch, by the server's clock.
+        end: when the answer left it.
+    """
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Response:
-    """The answer to the request of the same id: as many documents, which may come in another order."""
+    """The answer to the request of the same id.
+
+    Attributes:
+        id: the request's.
+        documents: as many as were sent; they may come in another order.
+        routes: reads its way through the server, as far as that tells of it.
+    """
 
     id: str
     documents: Sequence[Document]
+    routes: Callable[[], Sequence[Route]] = field(default=tuple, repr=False, compare=False)

@@ -11,6 +11,7 @@ from docarray import Document, DocumentArray
 from ._base_client import BaseClient
 from ._calls import Tasks
 from ._directory import find_model_async, list_models_async
+from ._drivers import answer_to
 from ._drivers_aio import drive_async
 from ._login import login_in_browser
 from ._policies import RETRY, TIMEOUTS, Backoff
@@ -22,6 +23,7 @@ from .model import Model
 if TYPE_CHECKING:
     from ._config import Settings
     from ._policies import RetryPolicy, Timeouts
+    from ._profile import Profile
     from ._run import Run
     from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
@@ -130,6 +132,23 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
     async def capabilities(self, timeout: float | Timeouts | None = None) -> Capabilities:
         with self._explained('capabilities'):
             return self._completed(await self._transport.capabilities(self._limits(timeout)))
+
+    async def profile(
+        self,
+        task: str | type[Task[Any]] = 'encode',
+        inputs: Iterable[Any] | None = None,
+        /,
+        *,
+        rounds: int = 5,
+        timeout: float | Timeouts | None = None,
+        **arguments: Any,
+    ) -> Profile:
+        with self._explained(task):
+            reading = partial(self._probe, task, inputs, rounds, arguments)
+            probe = await asyncio.get_running_loop().run_in_executor(None, reading)
+            for request in probe:
+                probe.answered(answer_to(request, await self._transport.send(request, self._limits(timeout))))
+            return probe.profile()
 
     async def _asked(self, timeout: float | Timeouts | None) -> bool:
         with self._explained('is_ready'):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Generator, Iterable, Iterator, TypeVar, o
 from docarray import Document, DocumentArray
 
 from ._calls import Tasks
-from ._drivers import drive
+from ._drivers import answer_to, drive
 from ._policies import RETRY, TIMEOUTS, Backoff
 from ._source import Source
 from .errors import TransportError
 
 if TYPE_CHECKING:
     from ._policies import RetryPolicy, Timeouts
+    from ._profile import Profile
     from ._run import Run
     from ._spec import Capabilities, ModelSpec
     from .tasks.base import Task
@@ -164,6 +165,34 @@ class Model(Tasks[DocumentArray]):
         """
         with self._explained('capabilities'):
             return self._completed(self._transport.capabilities(self._limits(timeout)))
+
+    def profile(
+        self,
+        task: str | type[Task[Any]] = 'encode',
+        inputs: Iterable[Any] | None = None,
+        /,
+        *,
+        rounds: int = 5,
+        timeout: float | Timeouts | None = None,
+        **arguments: Any,
+    ) -> Profile:
+        """Where the time of a round trip goes: connecting, sending, in the server and its models, receiving.
+
+        Args:
+            task: its name or class.
+            inputs: as for `stream`, all in one request; for 'encode' a short text, if nothing is given.
+            rounds: round trips after the first, which connects.
+            timeout: seconds for each.
+            arguments: further ones of the task, and parameters. A request that fails is not sent again.
+
+        Raises:
+            InferenceError: as `run`.
+        """
+        with self._explained(task):
+            probe = self._probe(task, inputs, rounds, arguments)
+            for request in probe:
+                probe.answered(answer_to(request, self._transport.send(request, self._limits(timeout))))
+            return probe.profile()
 
     def _asked(self, timeout: float | Timeouts | None) -> bool:
         with self._explained('is_ready'):

@@ -114,6 +114,15 @@ def test_resilience(server):
     assert output_of(program) == '2'
 
 
+def test_observability(server):
+    text = page('observability')
+    program = '\n'.join(blocks(text, 'python')).replace('127.0.0.1:51000', server['grpc'][7:])
+    told = output_of(f'{program}\nprint(profile.median.parts[1].parts[1].name)').splitlines()
+    assert told[0].startswith('encode on grpc://')
+    assert [re.sub(r'[0-9.]+$', '0.0', line) for line in told[-4:-1]] == ''.join(blocks(text, 'text')).splitlines()
+    assert told[-1] == 'embedded'
+
+
 COSINES = "['clip_score', 'clip_score_cosine']"
 RELEVANCE = "['clip_score', 'relevance_score']"
 PICTURE = 'an image of 451 x 300 pixels <- '

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Any, Mapping
 
 import numpy as np
 import orjson
 from docarray import Document
 from docarray.score import NamedScore
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from .._messages import Request, Response
+from .._messages import Request, Response, Route
 from ..errors import InferenceError, InputError, ProtocolError
 from .fields import PLAIN, SCORE
 from .status import failure
@@ -55,11 +57,28 @@ def decode_response(data: bytes, request_id: str) -> Response:
         _check_status(_get(_get(body, 'header', dict) or {}, 'status', dict) or {})
         if not isinstance(body.get('data'), list):
             raise ProtocolError('the answer has no list "data": is this the address of a Jina server?')
-        return Response(request_id, [document_of(fields) for fields in body['data']])
+        documents = [document_of(fields) for fields in body['data']]
+        return Response(request_id, documents, partial(_routes, body.get('routes')))
     except InferenceError:
         raise
     except (AttributeError, TypeError, ValueError, KeyError, RecursionError, ArithmeticError) as error:
         raise ProtocolError(f'the answer cannot be read: {error}') from error
+
+
+def _routes(routes: Any) -> list[Route]:
+    """The way of a request; empty where it is not told, or cannot be read, for no task needs it."""
+    try:
+        return [
+            Route(str(one['executor']), _nanoseconds(one['startTime']), _nanoseconds(one['endTime'])) for one in routes
+        ]
+    except (TypeError, KeyError, ValueError):
+        return []
+
+
+def _nanoseconds(time: str) -> int:
+    timestamp = Timestamp()
+    timestamp.FromJsonString(time)
+    return int(timestamp.ToNanoseconds())
 
 
 def _check_status(status: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Iterable
+
 from google.protobuf.message import DecodeError
 
-from .._messages import Request, Response
+from .._messages import Request, Response, Route
 from ..errors import InferenceError, InputError, ProtocolError
 from .documents import read_document, write_document
-from .jina_pb2 import DataRequestProto, StatusProto
+from .jina_pb2 import DataRequestProto, RouteProto, StatusProto
 from .status import failure
 
 
@@ -59,4 +62,8 @@ def read_response(message: DataRequestProto) -> Response:
         raise
     except Exception as error:  # whatever a stranger's bytes lead numpy and scipy to
         raise ProtocolError(f'a document of the answer cannot be read: {error}') from error
-    return Response(message.header.request_id, documents)
+    return Response(message.header.request_id, documents, partial(_routes, message.routes))
+
+
+def _routes(messages: Iterable[RouteProto]) -> list[Route]:
+    return [Route(one.executor, one.start_time.ToNanoseconds(), one.end_time.ToNanoseconds()) for one in messages]

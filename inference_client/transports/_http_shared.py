@@ -93,7 +93,7 @@ def packed(request: Request, as_protobuf: bool) -> Packed:
 def unpacked(content: bytes, headers: Mapping[str, str], request: Request, sent: Packed) -> Response:
     """The response in the body of an answer."""
     if headers.get('Content-Type', '').lower().startswith(PROTOBUF):
-        return Response(request.id, protobuf.read_response(protobuf.decode_message(content)).documents)
+        return dataclasses.replace(protobuf.read_response(protobuf.decode_message(content)), id=request.id)
     response = json.decode_response(content, request.id)
     unpack(response.documents, sent.documents)
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from functools import partial
 from typing import Any
@@ -35,8 +36,7 @@ class AsyncGrpcTransport(AsyncTransport):
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
         answer = await self._ask(settings.UNARY, encode_request(request), timeouts)
-        response = read_response(decode_message(answer))
-        return Response(request.id, response.documents)
+        return dataclasses.replace(read_response(decode_message(answer)), id=request.id)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         try:

@@ -1,0 +1,60 @@
+"""The command that shows where a round trip's time goes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .completion import files, models, one_of
+from .options import CLIENT, find_model, parse_parameters, with_options
+
+
+@click.command()
+@click.argument('model', metavar='NAME_OR_URL', shell_complete=models)
+@click.argument('inputs', nargs=-1, shell_complete=files)
+@click.option('--task', default='encode', show_default=True, metavar='NAME', help='What is asked.')
+@click.option('--rounds', type=click.IntRange(1), default=5, show_default=True, help='Round trips after the first.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one line of JSON, with times in seconds.')
+@click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each round trip.')
+@click.option(
+    '--protocol',
+    metavar='NAME',
+    shell_complete=one_of('grpc', 'http', 'websocket'),
+    help="Which of a named model's endpoints: grpc, http or websocket.",
+)
+@click.option('--parameter', 'parameters', multiple=True, metavar='KEY=VALUE', help='For the task or the model.')
+@with_options(CLIENT)
+def profile(
+    model: str,
+    inputs: tuple[str, ...],
+    task: str,
+    rounds: int,
+    as_json: bool,
+    timeout: float,
+    parameters: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Show where the time of a round trip to a model goes: connecting, sending, in the server, receiving.
+
+    The round trip is one request with all INPUTS, texts or images; without any, a short text is encoded. It is made
+    once to connect, and then --rounds times. What happens in the server is known from what it writes into its answers.
+
+    \b
+    Example: inference-client profile grpc://127.0.0.1:51000
+    Example: inference-client profile https://host:443 photo.jpg --task caption --rounds 20 --json
+    """
+    with find_model(model, **options) as found:
+        arguments = {'rounds': rounds, 'timeout': timeout, **parse_parameters(parameters)}
+        result = found.profile(task, inputs or None, **arguments)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(result)
+    else:
+        click.echo(str(result))

@@ -55,6 +55,7 @@ class TritonServer(RestServer):
         binary: whether it has the extension for bytes; without, and without configurations, it is another server.
     """
 
+    specification = 'triton'
     models: dict = field(default_factory=lambda: {'clip': CLIP})
     binary: bool = True
 
@@ -93,6 +94,10 @@ class TritonServer(RestServer):
         headers = {**headers, HEAD: str(len(head)), 'Content-Type': 'application/octet-stream'}
         return status, headers, head + answer.data
 
+    def visible(self, body):
+        body = body.head if isinstance(body, Behind) else body
+        return {name: value for name, value in body.items() if name != 'bytes'} if isinstance(body, dict) else body
+
     def controlled(self, body):
         parameters = (body or {}).get('parameters', {})
         if not self.lenient or not KIT & set(parameters):
@@ -105,7 +110,6 @@ class TritonServer(RestServer):
         return body
 
     def infer(self, name, model, body):
-        self.fits(body, {'inputs': list, 'outputs': list}, ('parameters', 'bytes', 'id'))
         data = body.pop('bytes', b'')
         values = {}
         for one in body['inputs']:

@@ -14,10 +14,12 @@ import pytest
 from isolated import output_of
 from model_servers import InfinityServer, TeiServer
 from pages import ROOT, blocks, run_program, run_tests
+from player import played
 from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
 from triton_server import CLIP, Model, TritonServer
 
 DOCS = ROOT / 'docs'
+PHOTOS = sorted((ROOT / 'tests' / 'photos').iterdir())
 ADDRESS = '127.0.0.1:5100[01]'
 
 
@@ -84,13 +86,13 @@ PAGES = sorted(DOCS.rglob('*.md'))
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(DOCS).with_suffix('').as_posix())
 def test_files_that_a_page_names_are_there(path):
-    for target in re.findall(r'\]\((?!http)([^)#]+)\)', path.read_text(encoding='utf-8')):
+    for target in re.findall(r'\]\((?!https?:)([^)#]+)\)', path.read_text(encoding='utf-8')):
         assert (path.parent / target).exists(), target
 
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(DOCS).with_suffix('').as_posix())
 def test_addresses_that_a_page_links_to_are_whole(path):
-    for url in re.findall(r'\]\((http[^)]*)\)', path.read_text(encoding='utf-8')):
+    for url in re.findall(r'\]\((https?:[^)]*)\)', path.read_text(encoding='utf-8')):
         assert re.fullmatch(r'https://([a-z0-9-]+\.)+[a-z]+(/[\w./#-]*)?', url), url
 
 
@@ -101,12 +103,26 @@ def test_every_page_is_in_the_navigation_of_the_site():
     assert '(docs/index.md)' in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
-def test_index(tmp_path, monkeypatch, photo):
+ALONE = ('index', 'tasks/index', 'tasks/encode', 'tasks/rank', 'tasks/caption', 'tasks/vqa', 'transports/local')
+
+
+@pytest.mark.parametrize('name', ALONE)
+def test_pages_that_need_no_server(name, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
-    shutil.copy(photo, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    text = page('index')
-    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
+    played(page(name), tmp_path, monkeypatch, PHOTOS)
+
+
+@pytest.mark.parametrize('name', ['transports/grpc', 'transports/http', 'transports/websocket'])
+def test_pages_with_a_server(name, server, tmp_path, monkeypatch):
+    played(page(name), tmp_path, monkeypatch, PHOTOS, urls=server)
+
+
+def test_tutorial(tmp_path, monkeypatch, server_python):
+    pytest.importorskip('onnxruntime')
+    for command in ('curl', 'openssl'):
+        if shutil.which(command) is None:
+            pytest.skip(f'needs {command}')
+    played(page('tutorial'), tmp_path, monkeypatch, PHOTOS, server_python=server_python)
 
 
 def test_resilience(server):

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 
-from isolated import PACKAGE
 from peers import free_ports
 
 BLOCK = re.compile(
@@ -54,7 +53,6 @@ class Player:
         (commands / 'inference-client').write_text(f'#!/bin/sh\nexec {sys.executable} -m inference_client "$@"\n')
         (commands / 'inference-client').chmod(0o755)
         monkeypatch.setenv('PATH', os.pathsep.join([str(commands), os.environ['PATH']]))
-        monkeypatch.setenv('PYTHONPATH', str(PACKAGE.parent))
         monkeypatch.chdir(folder)
 
     def __enter__(self):
@@ -71,7 +69,7 @@ class Player:
             if block['skipped'] or language in FILES:
                 continue
             if language in PRINTED:
-                _compare(code, printed)
+                compare(code, printed)
                 printed = ''
             else:
                 printed += {'python': self._python, 'bash': self._bash}[language](code)
@@ -147,7 +145,8 @@ def played(page, folder, monkeypatch, photos=(), **options):
         player.play(page)
 
 
-def _compare(expected, printed):
+def compare(expected, printed):
+    """See that a page says what was printed; `...` in it stands for anything."""
     pattern = '.*?'.join(map(re.escape, expected.split('...')))
     if not re.fullmatch(pattern, printed, re.DOTALL):
         lines = difflib.ndiff(expected.splitlines(), printed.splitlines())

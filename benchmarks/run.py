@@ -1,8 +1,9 @@
 """Compares this client with its peers and with the floor, on one server in one run: `python benchmarks/run.py`.
 
 Contenders take turns, round by round, so that what else the machine does falls on all of them; figures are medians over
-the rounds, and ratios are taken within each round. Needs the extra `[server]` and, for the third contender,
-`pip install --no-deps clip-client==0.8.3`. Writes `results.json`, which `report.py` makes tables and plots of.
+the rounds, and ratios are taken within each round. Needs the extra `[server]`, `tests/jina.txt` and, for the third
+contender, `pip install --no-deps clip-client==0.8.3`. Writes `results.json`, of which `report.py` makes tables and
+plots.
 """
 
 from __future__ import annotations

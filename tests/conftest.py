@@ -1,4 +1,4 @@
-"""Fixtures: real servers, each started once a run, as processes of an interpreter that has jina."""
+"""Fixtures: real servers, each started once a run, as processes of their own."""
 
 from __future__ import annotations
 
@@ -97,6 +97,14 @@ def connect(door):
 
 @pytest.fixture(scope='session')
 def server_python():
+    """This interpreter, if it has the extra `[server]`."""
+    if importlib.util.find_spec('prometheus_client') is None:
+        pytest.skip("needs the extra 'server'")
+    return sys.executable
+
+
+@pytest.fixture(scope='session')
+def jina_python():
     """An interpreter with jina: this one, or another that TEST_SERVER_PYTHON names."""
     if os.environ.get('TEST_SERVER_PYTHON'):
         return os.environ['TEST_SERVER_PYTHON']
@@ -108,6 +116,7 @@ def server_python():
 @pytest.fixture(scope='session')
 def server(server_python):
     """URLs by scheme of our own server with the embedded model."""
+    pytest.importorskip('onnxruntime')
     from inference_client.server.process import served
 
     with served(python=server_python) as urls:
@@ -124,14 +133,14 @@ def echo_server(server_python):
 
 
 @pytest.fixture(scope='session')
-def plain_flow(server_python):
+def plain_flow(jina_python):
     """URLs by scheme of a Jina Flow with a dummy Executor that knows nothing of this package."""
-    with jina_server(server_python, 'flow') as urls:
+    with jina_server(jina_python, 'flow') as urls:
         yield urls
 
 
 @pytest.fixture(scope='session')
-def deployments(server_python):
+def deployments(jina_python):
     """URLs by scheme of a gRPC and an HTTP Deployment of the same Executor."""
-    with jina_server(server_python, 'grpc') as grpc, jina_server(server_python, 'http') as http:
+    with jina_server(jina_python, 'grpc') as grpc, jina_server(jina_python, 'http') as http:
         yield {**grpc, **http}

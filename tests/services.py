@@ -47,7 +47,7 @@ def service(python, folder, *arguments, settle=True, **environment):
     """A service with these arguments, on free ports.
 
     Args:
-        python: an interpreter with the extra `[server]`.
+        python: of the fixture `server_python`.
         folder: an empty directory.
         arguments: of `inference-client serve`; without `--token-file`, everyone on this machine is let in.
         settle: whether to wait until each model is up or has failed.

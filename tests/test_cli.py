@@ -32,12 +32,12 @@ TIMEOUT = 60
 CLOSED = 'http://127.0.0.1:1'  # nobody listens there
 
 
-def run(*arguments, stdin=None, python=sys.executable, paths=(), **environment):
+def run(*arguments, stdin=None, paths=(), **environment):
     variables = {**os.environ, **environment, 'PYTHONIOENCODING': 'utf-8'}
     if paths:
         variables['PYTHONPATH'] = os.pathsep.join([*map(str, paths), *filter(None, [variables.get('PYTHONPATH')])])
     return subprocess.run(
-        [python, '-m', 'inference_client', *map(str, arguments)],
+        [sys.executable, '-m', 'inference_client', *map(str, arguments)],
         env=variables,
         input=stdin or '',
         capture_output=True,
@@ -458,18 +458,18 @@ def test_the_demo_in_this_process(embedded):
         assert shown in done.stdout
 
 
-def test_the_demo_over_every_transport(server_python):
-    done = run('demo', '--transport', 'all', python=server_python, COLUMNS='120')
+def test_the_demo_over_every_transport(embedded, server_python):
+    done = run('demo', '--transport', 'all', COLUMNS='120')
     assert (done.returncode, done.stderr) == (0, '')
     for scheme in ('local', 'grpc', 'http', 'ws'):
         assert f'Embedded model on {scheme}://' in done.stdout
     assert done.stdout.count('a photo of an Egyptian Mau') == 4
 
 
-def test_serving_without_jina_says_what_to_install(cli):
+def test_serving_without_the_extra_says_what_to_install(cli):
     code = """
         import sys
-        sys.modules['jina'] = None
+        sys.modules['prometheus_client'] = None
         sys.argv[1:] = ['serve', '--no-auth', '--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
         from inference_client.__main__ import main
         try:
@@ -484,11 +484,8 @@ def test_serving_without_jina_says_what_to_install(cli):
         timeout=TIMEOUT,
     )
     assert done.returncode == 0
-    running = '.'.join(map(str, sys.version_info[:2]))
     assert done.stderr == (
-        f'Error: the server needs Python 3.8 to 3.11, because jina does: this is {running}\n'
-        if sys.version_info >= (3, 12)
-        else "Error: the server needs jina, which is not installed: pip install 'inference-client[server]'\n"
+        "Error: the server needs prometheus_client, which is not installed: pip install 'inference-client[server]'\n"
     )
 
 

@@ -110,24 +110,16 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def hosting(installed, server_python, tmp_path_factory):
-    """The examples beside jina."""
-    if server_python == sys.executable:
-        return installed
-    return Environment(server_python, tmp_path_factory.mktemp('hosting'))
-
-
-@pytest.fixture(scope='session')
-def upscaling(hosting):
+def upscaling(installed, server_python):
     """URLs of our server with the engine `upscale`."""
-    with served('upscale', python=str(hosting.python)) as urls:
+    with served('upscale', python=str(installed.python)) as urls:
         yield urls
 
 
 @pytest.fixture(scope='session')
-def calling(hosting):
+def calling(installed, server_python):
     """URLs of our server with the engine of functions."""
-    with served('my-engine', python=str(hosting.python)) as urls:
+    with served('my-engine', python=str(installed.python)) as urls:
         yield urls
 
 

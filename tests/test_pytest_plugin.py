@@ -85,7 +85,6 @@ def test_a_real_server_is_started_once_or_skipped_with_its_reason(run, server_py
         def inference_server_engine():
             return 'echo'
     """
-    pytest.importorskip('jina', reason='the fixture starts the server with the interpreter of the tests')
     run(before + code).assert_outcomes(passed=2)
 
 
@@ -97,13 +96,13 @@ def test_without_the_extras_it_says_what_to_install(run, pytester):
         class Without(PathFinder):
             @classmethod
             def find_spec(cls, name, path=None, target=None):
-                return None if name == 'jina' else PathFinder.find_spec(name, path, target)
+                return None if name == 'prometheus_client' else PathFinder.find_spec(name, path, target)
 
         sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
     """)
     result = run('def test_mine(inference_server):\n    raise AssertionError\n', '-rs')
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*needs jina*: pip install 'inference-client[[]local,server[]]'*"])
+    result.stdout.fnmatch_lines(["*needs prometheus_client*: pip install 'inference-client[[]local,server[]]'*"])
 
 
 def test_it_imports_nothing_until_a_fixture_is_used(run):

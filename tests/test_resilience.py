@@ -198,9 +198,9 @@ def test_a_connection_that_stays_frozen_ends_in_time(proxies):
 
 
 @pytest.fixture(scope='module')
-def phoenix(server_python):
+def phoenix(jina_python):
     """A Flow on ports that stay the same, and its URLs."""
-    server = Server(server_python, 'flow', *free_ports(3))
+    server = Server(jina_python, 'flow', *free_ports(3))
     yield server, server.start()
     server.kill()
 

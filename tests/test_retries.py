@@ -411,10 +411,10 @@ def test_a_refused_token_is_not_waited_for(wire, kind):
 
 
 @pytest.fixture
-def loading_flow(server_python, tmp_path):
+def loading_flow(jina_python, tmp_path):
     """URLs of a Flow whose gateway is up while its Executor is loading, and the file which ends that."""
     gate, ports = tmp_path / 'gate', free_ports(3)
-    server = Server(server_python, 'flow', *ports, GATE=str(gate))
+    server = Server(jina_python, 'flow', *ports, GATE=str(gate))
     server.begin()
     try:
         wait_until(lambda: all(map(listens, ports)), 60)
@@ -498,10 +498,10 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='sends a signal')
-def test_ctrl_c_ends_a_bulk_call_and_the_process_soon(server_python):
+def test_ctrl_c_ends_a_bulk_call_and_the_process_soon(jina_python):
     """On every transport at once."""
 
-    with jina_server(server_python, 'flow') as urls:  # of its own: the Executor sleeps on
+    with jina_server(jina_python, 'flow') as urls:  # of its own: the Executor sleeps on
         every = [(kind, urls[wire]) for kind in KINDS for wire in WIRES]
         running = [
             subprocess.Popen([sys.executable, '-c', BULK, *one], stdout=subprocess.PIPE, text=True) for one in every

@@ -436,9 +436,9 @@ JINA_CLIENT = """
 
 
 @pytest.mark.parametrize('wire', WIRES)
-def test_the_jina_client(server, server_python, local, photo, wire):
+def test_the_jina_client(server, jina_python, local, photo, wire):
     done = subprocess.run(
-        [server_python, '-c', textwrap.dedent(JINA_CLIENT), server[wire], photo],
+        [jina_python, '-c', textwrap.dedent(JINA_CLIENT), server[wire], photo],
         stdout=subprocess.PIPE,
         text=True,
         timeout=TIMEOUT,

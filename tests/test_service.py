@@ -22,6 +22,7 @@ from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
 
 WIRES = ['grpc', 'http', 'ws']
 ONCE = RetryPolicy(attempts=1)
+REQUEST = DataRequestProto(header={'exec_endpoint': '/encode'}).SerializeToString()
 
 
 @pytest.fixture(scope='module')
@@ -109,12 +110,12 @@ def connect_to(url):
     return connect(url, subprotocols=['bytes'], open_timeout=TIMEOUT)
 
 
-def code_of(running, model):
+def code_of(running, model, data=REQUEST):
     """The status of a gRPC call, and the seconds after which it may be tried again."""
     with grpc.insecure_channel(running.urls['grpc'].partition('://')[2]) as channel:
         call = channel.unary_unary('/jina.JinaSingleDataRequestRPC/process_single_data')
         with pytest.raises(grpc.RpcError) as caught:
-            call(b'', timeout=TIMEOUT, metadata=(('model', model),))
+            call(data, timeout=TIMEOUT, metadata=(('model', model),))
     return caught.value.code(), dict(caught.value.trailing_metadata()).get('retry-after')
 
 
@@ -284,6 +285,13 @@ def test_a_failure_tells_no_path_and_no_trace(running):
 def test_an_input_error_is_passed_on(running, connect, wire):
     with pytest.raises(InputError, match='this text is refused'):
         connect(running.urls[wire]).encode(text='refuse')
+
+
+def test_an_empty_message_is_no_request(running):
+    assert code_of(running, 'named', b'') == (grpc.StatusCode.INVALID_ARGUMENT, None)
+    with connect_to(running.urls['ws']) as socket:
+        socket.send(b'')
+        assert 'is empty' in DataRequestProto.FromString(socket.recv(TIMEOUT)).header.status.description
 
 
 @pytest.mark.parametrize('wire', WIRES)

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from .._wire.jina_pb2 import DataRequestProto, StatusProto
+from .._wire.jina_pb2 import DataRequestProto
 from .access_log import AccessLog
 from .gate import Gate
 from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
@@ -19,7 +19,6 @@ from .settings import Limits
 
 logger = logging.getLogger('inference_client.server')
 
-HEADER_TAG = 0x0A  # field 1 as bytes with their length
 STOPPING_RETRY_AFTER = 5.0  # seconds after which another server may have taken this one's place
 
 
@@ -96,8 +95,8 @@ class Desk:
         begun = time.time_ns()
         try:
             answer = await hosted.ask(data)
-            seen.failed = is_failure(answer)
-            return routes(hosted.name, came, begun) + (without_traces(answer) if seen.failed else answer)
+            seen.failed = answer.failed
+            return routes(hosted.name, came, begun) + answer.data
         except Refusal:
             raise
         except Exception as error:  # what gRPC and aiohttp would tell the client of it is not for clients
@@ -176,9 +175,11 @@ def parsed(data: bytes) -> DataRequestProto:
         UnreadableError: it is none.
     """
     try:
-        return DataRequestProto.FromString(data)
+        if data:  # an empty one would be a message, too
+            return DataRequestProto.FromString(data)
     except DecodeError as error:
         raise UnreadableError('the request is not a DataRequestProto of Jina') from error
+    raise UnreadableError('the request is empty: expected a DataRequestProto of Jina')
 
 
 def request_id(data: bytes) -> str:
@@ -189,32 +190,8 @@ def request_id(data: bytes) -> str:
         return ''
 
 
-def is_failure(answer: bytes) -> bool:
-    """Whether an answer says that the model failed.
-
-    Raises:
-        BrokenError: it is none.
-    """
-    try:
-        return bool(_status(answer).code == StatusProto.ERROR)
-    except DecodeError as error:
-        raise BrokenError('the model gave no answer that can be read') from error
-
-
-def without_traces(answer: bytes) -> bytes:
-    """A failure without stack traces, which name the files of this machine."""
-    message = DataRequestProto.FromString(answer)
-    for status in (message.header.status, *(route.status for route in message.routes)):
-        status.exception.ClearField('stacks')
-        status.exception.ClearField('executor')
-    message.data.Clear()  # the documents as they came in
-    return message.SerializeToString()
-
-
 def routes(model: str, came: int, begun: int) -> bytes:
     """The way of a request, to be put before its answer: through the gateway, and in it to the model.
-
-    Jina's worker adds a route without times behind these.
 
     Args:
         model: its name.
@@ -227,16 +204,3 @@ def routes(model: str, came: int, begun: int) -> bytes:
         route.start_time.FromNanoseconds(start)
         route.end_time.FromNanoseconds(now)
     return message.SerializeToString()
-
-
-def _status(answer: bytes) -> Any:
-    """The status of an answer. Its header is written first, so that the documents need not be read."""
-    if answer[:1] and answer[0] == HEADER_TAG:
-        length, shift, position = 0, 0, 1
-        while position < len(answer):
-            byte = answer[position]
-            length |= (byte & 0x7F) << shift
-            shift, position = shift + 7, position + 1
-            if byte < 0x80:
-                return DataRequestProto.FromString(answer[: position + length]).header.status
-    return DataRequestProto.FromString(answer).header.status

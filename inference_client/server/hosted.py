@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Iterable, Iterator, Mapping
 
-import grpc.aio
-
-from .refusals import BrokenError, FailedError, Refusal, UnavailableError, UnknownModelError
-from .replica import LostError, Replica
+from .link import Answer, LostError
+from .refusals import FailedError, Refusal, UnavailableError, UnknownModelError
+from .replica import Replica
 from .settings import Limits, ModelSettings
 
 STARTING, SERVING, FAILED = 'Starting', 'Serving', 'Failed'
@@ -51,7 +50,7 @@ class HostedModel:
         """End all replicas."""
         await asyncio.gather(*(replica.stop() for replica in self.replicas))
 
-    async def ask(self, data: bytes) -> bytes:
+    async def ask(self, data: bytes) -> Answer:
         """The answer of the replica with the least to do; of another one if that is lost meanwhile.
 
         Raises:
@@ -68,8 +67,6 @@ class HostedModel:
                 return await replica.ask(data)
             except LostError:
                 continue
-            except grpc.aio.AioRpcError as error:
-                raise BrokenError(f'the model {self.name!r} could not be asked ({error.code().name})') from error
 
     def unavailable(self, lost: bool = False) -> Refusal:
         """Why it does not answer."""

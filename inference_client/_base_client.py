@@ -84,6 +84,7 @@ class BaseClient(Generic[M]):
             client_cert=settings.client_cert,
             client_key=settings.client_key,
             allow_insecure_token=settings.allow_insecure_token,
+            token_given=settings.token_given,
         )
 
     def _known_spec(self, name: Any) -> ModelSpec | None:

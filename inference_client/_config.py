@@ -31,6 +31,7 @@ class Settings:
         client_key: as `Certificates` has it.
         allow_insecure_token: whether the token may travel in plain text.
         stored: whether the token is that of a login: only the directory and the models that it names may have it.
+        token_given: whether the token is the argument, and not of the environment or stored.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -41,6 +42,7 @@ class Settings:
     client_key: str | None = None
     allow_insecure_token: bool = False
     stored: bool = False
+    token_given: bool = True
 
 
 def resolve(
@@ -52,8 +54,7 @@ def resolve(
     Raises:
         ConfigurationError: a value is of no use.
     """
-    if trust_env:
-        token = token or os.environ.get(TOKEN_VARIABLE)
+    given, token = bool(token), token or (os.environ.get(TOKEN_VARIABLE) if trust_env else None)
     endpoint = usual_endpoint(api_endpoint) if trust_env else checked_endpoint(api_endpoint)
     login = stored_token(endpoint) if trust_env and not token else None
     settings = Settings(
@@ -65,6 +66,7 @@ def resolve(
         client_key=client_key,
         allow_insecure_token=allow_insecure_token,
         stored=bool(login),
+        token_given=given,
     )
     check_certificates(settings)
     return settings

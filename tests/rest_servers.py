@@ -292,10 +292,17 @@ class LlamaCppServer(OpenAIServer):
     def routes(self):
         return {
             **super().routes(),
-            ('GET', '/props'): lambda _: {'modalities': {'vision': self.vision}, 'media_marker': self.marker},
+            ('GET', '/props'): lambda _: {
+                'default_generation_settings': {'n_ctx': 4096},
+                'modalities': {'vision': self.vision},
+                'media_marker': self.marker,
+            },
             ('POST', '/embeddings'): self.own_embeddings,
             ('POST', '/v1/rerank'): self.no_rerank,
         }
+
+    def model(self, name):
+        return {**super().model(name), 'meta': {'n_ctx_train': 131072, 'n_embd': 8}}
 
     def known(self, body):
         """It has one model, whatever it is called."""
@@ -345,18 +352,40 @@ class LMStudioServer(OpenAIServer):
 
 @dataclass
 class JinaAIServer(RestServer):
-    """The API of Jina AI: https://api.jina.ai/redoc."""
+    """The API of Jina AI: https://api.jina.ai/redoc.
+
+    Attributes:
+        models: those that can be looked up, with what they take; without any, there is no such path.
+    """
 
     specification = 'jinaai'
     token: str | None = 'a-key'
+    models: dict = field(
+        default_factory=lambda: {
+            'jina-clip-v2': ['text', 'image'],
+            'jina-embeddings-v3': ['text'],
+            'jina-embeddings-v5-omni-small': ['text', 'image', 'audio', 'video'],
+            'jina-reranker-m0': ['text', 'image'],
+        }
+    )
 
     def routes(self):
-        return {('POST', '/v1/embeddings'): self.embeddings, ('POST', '/v1/rerank'): self.rerank}
+        routes = {('POST', '/v1/embeddings'): self.embeddings, ('POST', '/v1/rerank'): self.rerank}
+        for name, modalities in self.models.items():
+            routes['GET', f'/v1/models/{name}'] = lambda _, name=name, modalities=modalities: {
+                'id': f'jina-ai/{name}', 'hugging_face_id': f'jinaai/{name}', 'name': name, 'created': 1725840000,
+                'input_modalities': modalities, 'output_modalities': ['embeddings'], 'quantization': '',
+                'context_length': 8192, 'max_output_length': 8, 'pricing': {}, 'supported_sampling_parameters': [],
+                'supported_features': [], 'description': '', 'datacenters': [],
+            }  # fmt: skip
+        return routes
 
     def error(self, message):
         return {'detail': message}
 
     def unknown(self, asked):
+        if self.models and asked.path.startswith('/v1/models/'):
+            return 404, {}, {'detail': "Model 'm' not found or access denied.", 'code': 'RESOURCE_NOT_FOUND'}
         return 404, {}, {'detail': 'Not Found'}
 
     def embeddings(self, body):

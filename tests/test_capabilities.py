@@ -9,7 +9,14 @@ from directory import TOKEN, model_directory
 from doors import DOORS
 from rest_servers import JinaAIServer, LlamaCppServer, OpenAIServer, VllmServer, serving
 
-from inference_client import AuthenticationError, Capabilities, ConnectionFailedError, RetryPolicy
+from inference_client import (
+    AuthenticationError,
+    Capabilities,
+    ConnectionFailedError,
+    ModelNotFoundError,
+    ProtocolError,
+    RetryPolicy,
+)
 from inference_client.engines.base import MultimodalEngine
 from inference_client.testing import EchoEngine, FakeEngine, FakeTransport, client_for
 
@@ -60,10 +67,12 @@ def test_of_a_transport_without_its_own():
 
 
 def test_of_openai_style_servers(client):
-    for kind, modalities, tokens in ((OpenAIServer, TEXT, None), (VllmServer, BOTH, 77), (LlamaCppServer, BOTH, None)):
+    kinds = ((OpenAIServer, TEXT, None, None), (VllmServer, BOTH, 77, None), (LlamaCppServer, BOTH, 4096, 8))
+    for kind, modalities, tokens, size in kinds:
         with serving(kind()) as server:
             model = client.get_model(f'openai+{server.url}/v1')
-            assert model.capabilities() == Capabilities(modalities=modalities, max_tokens=tokens)
+            found = Capabilities(modalities=modalities, embedding_size=size, max_tokens=tokens)
+            assert model.capabilities() == found
             model.encode(text='a')
             assert model.capabilities().embedding_size == 8
 
@@ -85,14 +94,40 @@ def test_a_limit_that_was_learned_is_told(client):
     [
         ('jina-clip-v2', {'encode', 'rank'}, BOTH),
         ('jina-embeddings-v3', {'encode', 'rank'}, TEXT),
+        ('jina-embeddings-v5-omni-small', {'encode', 'rank'}, BOTH),
         ('jina-reranker-m0', {'rank'}, BOTH),
     ],
 )
 def test_of_jina_ai(client, name, tasks, modalities):
-    with serving(JinaAIServer()) as server:
+    size = 8 if 'encode' in tasks else None
+    with serving(JinaAIServer(token=None)) as server:
         model = client.get_model(f'jinaai://{name}?base={server.url}/v1')
-        assert model.capabilities() == Capabilities(frozenset(tasks), modalities)
-        assert server.asked == []
+        assert model.capabilities() == Capabilities(frozenset(tasks), modalities, size, max_tokens=8192)
+        assert [asked.path for asked in server.asked] == [f'/v1/models/{name}']  # which costs nothing
+
+
+def test_of_jina_ai_where_models_cannot_be_looked_up(client):
+    with serving(JinaAIServer(token=None, models={})) as server:
+        model = client.get_model(f'jinaai://jina-embeddings-v3?base={server.url}/v1')
+        assert model.capabilities() == Capabilities(frozenset({'encode', 'rank'}), TEXT)
+        assert model.is_ready()
+
+
+def test_of_a_model_that_jina_ai_does_not_have(client):
+    with serving(JinaAIServer(token=None)) as server:
+        model = client.get_model(f'jinaai://jina-clip-v9?base={server.url}/v1')
+        with pytest.raises(ModelNotFoundError, match='no such model'):
+            model.capabilities()
+        with pytest.raises(ModelNotFoundError, match='no such model'):
+            model.is_ready()
+
+
+@pytest.mark.parametrize('answer', [[], 'model', None])
+def test_of_jina_ai_that_says_something_else(client, answer):
+    with serving(JinaAIServer(token=None)) as server:
+        server.faults.append((200, {}, answer))
+        with pytest.raises(ProtocolError, match='tells of no model'):
+            client.get_model(f'jinaai://jina-clip-v2?base={server.url}/v1').capabilities()
 
 
 def test_a_server_that_cannot_be_asked(client):

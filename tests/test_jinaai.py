@@ -106,18 +106,37 @@ def test_what_it_refuses_is_an_input_error(open_model, server):
         open_model('jina-clip-v2').encode(text='a', dimensions=4096)
 
 
-def test_the_key_of_the_environment_comes_before_the_token(server, monkeypatch):
+@pytest.fixture(params=DOORS)
+def encode(request, server):
+    """Embeds a text as a client with some arguments does."""
+
+    def call(*arguments, **options):
+        with DOORS[request.param](*arguments, retry=RetryPolicy(attempts=1), **options) as client:
+            return client.get_model(f'jinaai://jina-clip-v2?base={server.url}/v1').encode(text='a')
+
+    return call
+
+
+def test_the_token_that_is_given_comes_before_the_key_of_the_environment(encode, server, monkeypatch):
+    monkeypatch.setenv('JINA_API_KEY', 'another')
+    assert len(encode(KEY)) == 1
     monkeypatch.setenv('JINA_API_KEY', KEY)
-    url = f'jinaai://jina-clip-v2?base={server.url}/v1'
-    with DOORS['blocking']('another', retry=RetryPolicy(attempts=1)) as client:
-        assert len(client.get_model(url).encode(text='a')) == 1
-        server.faults.append((401, {}, {'detail': f'the key {KEY} is spent'}))
-        with pytest.raises(AuthenticationError, match=r'the key \*\*\* is spent'):
-            client.get_model(url).encode(text='a')
-    with DOORS['blocking']('another', trust_env=False, retry=RetryPolicy(attempts=1)) as client, pytest.raises(
-        AuthenticationError, match='Incorrect API key'
-    ):
-        client.get_model(url).encode(text='a')
+    with pytest.raises(AuthenticationError, match='Incorrect API key'):
+        encode('another')
+    with pytest.raises(AuthenticationError, match='Incorrect API key'):
+        encode('another', trust_env=False)
+
+
+def test_the_key_comes_before_the_token_of_another_product(encode, server, monkeypatch):
+    monkeypatch.setenv('JINA_AUTH_TOKEN', 'another')
+    with pytest.raises(AuthenticationError, match='Incorrect API key'):
+        encode()
+    monkeypatch.setenv('JINA_API_KEY', KEY)
+    assert len(encode()) == 1
+    assert len(encode(token=None)) == 1
+    server.faults.append((401, {}, {'detail': f'the key {KEY} is spent'}))
+    with pytest.raises(AuthenticationError, match=r'the key \*\*\* is spent'):
+        encode()
 
 
 def test_where_the_api_is():

@@ -34,6 +34,8 @@ class TransportOptions:
         client_cert: certificate (PEM) that is shown to a secure server that asks for one.
         client_key: its private key (PEM), unless that is in the same file.
         allow_insecure_token: whether the token may travel over plain `grpc`, `http` and `ws` to other machines.
+        token_given: whether the caller named the token, and not the environment. A transport whose servers have keys
+            of their own takes one that was named before such a key, and the key before any other token.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -42,6 +44,7 @@ class TransportOptions:
     client_cert: str | None = None
     client_key: str | None = None
     allow_insecure_token: bool = False
+    token_given: bool = True
 
 
 class Transport(ABC):

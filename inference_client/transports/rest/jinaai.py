@@ -1,8 +1,8 @@
 """The hosted API of Jina AI: embeddings and rerankers of texts and images.
 
-Sources: the API's reference at https://api.jina.ai/redoc, and the examples on the pages of its models at
-https://jina.ai/models: inputs are `{"text"}` or `{"image"}` with base64; `normalized`, `dimensions` and `task` are
-parameters.
+Source: its OpenAPI, of which `tests/specs/jinaai.json` has what is used here. Inputs are `{"text"}` or `{"image"}` with
+base64; a reranker is asked with a plain text, or, where it takes images, with `{"image"}`. `normalized`, `dimensions`
+and `task` are parameters.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from docarray import Document
 
 from ..._scores import score_by_relevance
 from ..._spec import Capabilities
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, ProtocolError, UnsupportedTaskError
 from ..base import TransportOptions
 from .address import Address, address_of, options_of
 from .content import base64_image, candidates
 from .dialect import Dialect, Parameters
-from .http import HttpCall, Steps, body_of, post
-from .reading import by_index, entries, relevances, vectors
+from .http import HttpAnswer, HttpCall, Steps, body_of, get, post
+from .reading import by_index, entries, relevances, told, vectors
 from .transport import RestTransport
 
 if TYPE_CHECKING:
@@ -80,14 +80,35 @@ class JinaAIDialect(Dialect):
         return vectors([entry.get('embedding') for entry in by_index(entries(answer, 'data', call.inputs))])
 
     def capabilities(self) -> Steps[Capabilities]:
-        """What the model's name tells; nothing is asked, for a request costs money."""
+        """What the API tells of the model, else what its name does; asking this costs nothing."""
+        answer = yield from self._look_up()
+        if answer.status == 200:
+            self._learn(answer.json())
         return self.known()
-        yield
 
     def ready(self) -> Steps[bool]:
-        """It cannot be asked without a request that costs money."""
+        """Whether the API knows the model; one without models to look up is taken to be."""
+        yield from self._look_up()
         return True
-        yield
+
+    def _look_up(self) -> Steps[HttpAnswer]:
+        """What the API says of the model: an answer with status 200, or one that there is no such path."""
+        call = get(self.at(f'/models/{quote(self.model, safe="")}'))
+        answer = yield call
+        if answer.status != 200:
+            error = self.failure(call, answer)
+            if not isinstance(error, UnsupportedTaskError):
+                raise error
+        return answer
+
+    def _learn(self, found: Any) -> None:
+        if not isinstance(found, dict):
+            raise ProtocolError('the answer tells of no model: is this the API of Jina AI?')
+        taken = told(found, list, 'input_modalities') or ()
+        self.modalities = frozenset(kind for kind in ('text', 'image') if kind in taken)
+        self.limits.tokens = told(found, int, 'context_length')
+        if not self._reranks:
+            self.size = self.size or told(found, int, 'max_output_length')
 
     def _input(self, document: Document) -> dict[str, str]:
         if self.checked(document) == 'text':
@@ -96,7 +117,10 @@ class JinaAIDialect(Dialect):
 
 
 class JinaAITransport(RestTransport):
-    """`jinaai://MODEL`, with the key in `JINA_API_KEY`, else the client's token; `?base=` names another server."""
+    """`jinaai://MODEL`, with the token that the client was given, else the key in `JINA_API_KEY`, else any other token.
+
+    `?base=` names another server.
+    """
 
     dialect_class = JinaAIDialect
 
@@ -108,7 +132,7 @@ class JinaAITransport(RestTransport):
             raise ConfigurationError('the URL names no model: expected one such as jinaai://jina-clip-v2')
         named = options_of(parts.query, cls.dialect_class.url_options)
         key = os.environ.get(KEY_VARIABLE, '').strip() if options.trust_env else ''
-        if key:
+        if key and not (options.token and options.token_given):
             options = dataclasses.replace(options, token=key)
         address = address_of(named.get('base') or BASE, options, ())
         address.options = {'model': model}

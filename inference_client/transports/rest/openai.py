@@ -22,7 +22,7 @@ from .chat import caption_prompt, message_with, question_of, text_of
 from .content import base64_image, candidates, data_uri, modality
 from .dialect import Dialect, Parameters
 from .http import HttpAnswer, HttpCall, Steps, body_of, get, post
-from .reading import by_index, entries, relevances, vectors
+from .reading import by_index, entries, relevances, told, vectors
 from .transport import RestTransport
 
 if TYPE_CHECKING:
@@ -176,10 +176,9 @@ class OpenAIDialect(Dialect):
             # Else it has none, or a key of few rights may not see it: what the model cannot do will show.
         entry: Mapping[str, Any] = next((one for one in models if one.get('id') == self.model), {})
         self.kind = self.kind or OWNERS.get(str(entry.get('owned_by')))
-        if isinstance(entry.get('max_model_len'), int):
-            self.limits.tokens = entry['max_model_len']
+        self.limits.tokens = told(entry, int, 'max_model_len')
         if self.kind == 'llamacpp':
-            yield from self._look_closer()
+            yield from self._look_closer(entry)
         self._known = True
 
     def _look_for_vision(self) -> Steps[None]:
@@ -188,16 +187,14 @@ class OpenAIDialect(Dialect):
         if self._sees is False:
             raise UnsupportedTaskError(f'model {self.model!r} takes no images: it has no vision part (mmproj)')
 
-    def _look_closer(self) -> Steps[None]:
-        """Ask a llama.cpp server for what only it tells."""
+    def _look_closer(self, entry: Mapping[str, Any]) -> Steps[None]:
+        """Read what only a llama.cpp server tells: in its entry of the model, and in its properties."""
         answer = yield get('/props')
         found = answer.json() if answer.status == 200 else {}
-        if isinstance(found, dict):
-            modalities = found.get('modalities')
-            if isinstance(modalities, dict) and isinstance(modalities.get('vision'), bool):
-                self._sees = modalities['vision']
-            if isinstance(found.get('media_marker'), str):
-                self._marker = found['media_marker']
+        self._sees = told(found, bool, 'modalities', 'vision')
+        self._marker = told(found, str, 'media_marker') or MARKER
+        self.limits.tokens = told(found, int, 'default_generation_settings', 'n_ctx')
+        self.size = self.size or told(entry, int, 'meta', 'n_embd')
 
     def _relevances(self, texts: Sequence[str], parameters: Parameters) -> Steps[list[float]]:
         """How relevant the texts are to the first one."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence, TypeVar
 
 import numpy as np
 
 from ...errors import ProtocolError
+
+T = TypeVar('T')
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +80,13 @@ def number(entry: Any, *names: str) -> float:
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
         raise ProtocolError(f'a result has the {names[0]} {found!r}: expected a finite number')
     return float(found)
+
+
+def told(answer: Any, kind: type[T], *names: str) -> T | None:
+    """What is found in an answer under one name in the other; None where that is not of this kind."""
+    for name in names:
+        answer = answer.get(name) if isinstance(answer, dict) else None
+    return answer if isinstance(answer, kind) and (kind is bool or not isinstance(answer, bool)) else None
 
 
 def _vector(value: Any) -> Row:

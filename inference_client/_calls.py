@@ -189,8 +189,8 @@ class Tasks(Generic[A]):
         return limits.within(limits.total)
 
     def _completed(self, found: Capabilities) -> Capabilities:
-        """What the transport could tell, and what the model directory knows."""
-        return found if found.tasks is not None else replace(found, tasks=self.spec.tasks)
+        """What the transport could tell; of tasks, what the model directory knows, for calls go by that."""
+        return found if self.spec.tasks is None else replace(found, tasks=self.spec.tasks)
 
     def _supported(self, task: Task[Any], strict: bool) -> Task[Any]:
         """The task itself if the model can do it, else its fallback."""

@@ -17,8 +17,10 @@ from inference_client import (
     ProtocolError,
     RetryPolicy,
 )
+from inference_client._wire.jina_pb2 import EndpointsProto
 from inference_client.engines.base import MultimodalEngine
 from inference_client.testing import EchoEngine, FakeEngine, FakeTransport, client_for
+from inference_client.transports._grpc_settings import capabilities
 
 ALL = frozenset({'encode', 'rank', 'caption', 'vqa'})
 BOTH = frozenset({'text', 'image'})
@@ -51,8 +53,38 @@ def test_of_engines():
 
 
 @pytest.mark.parametrize('scheme', ['grpc', 'http', 'ws'])
-def test_of_a_server_that_does_not_tell(client, server, scheme):
-    assert client.get_model(server[scheme]).capabilities() == Capabilities()
+def test_of_our_own_server(client, server, scheme):
+    assert client.get_model(server[scheme]).capabilities() == Capabilities(ALL)
+
+
+@pytest.mark.parametrize('scheme', ['grpc', 'http', 'ws'])
+def test_of_one_of_the_models_of_our_server(client, server, scheme):
+    assert client.get_model(f'{server[scheme]}/models/embedded').capabilities() == Capabilities(ALL)
+    with pytest.raises(ModelNotFoundError):
+        client.get_model(f'{server[scheme]}/models/other').capabilities()
+
+
+def test_of_stock_servers_which_do_not_tell(client, plain_flow, deployments):
+    for url in (*plain_flow.values(), *deployments.values()):
+        assert client.get_model(url).capabilities() == Capabilities(), url
+
+
+@pytest.mark.parametrize(
+    ('endpoints', 'tasks'),
+    [
+        (['/encode', '/rank', '_jina_dry_run_'], {'encode', 'rank'}),
+        (['/encode', '/default'], None),  # which takes any other
+        ([], None),
+    ],
+)
+def test_of_a_grpc_server_that_tells_its_endpoints(endpoints, tasks):
+    found = capabilities(EndpointsProto(endpoints=endpoints).SerializeToString())
+    assert found == Capabilities(tasks and frozenset(tasks))
+
+
+def test_of_a_grpc_server_that_tells_nonsense():
+    with pytest.raises(ProtocolError, match='not a Jina message'):
+        capabilities(b'\xff')
 
 
 def test_of_a_model_whose_tasks_a_directory_knows(client, server):

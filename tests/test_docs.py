@@ -166,7 +166,7 @@ SERVERS = f"""
 {COSINES}
 ['encode', 'rank'] 8 4
 {PICTURE}Is it a cat?
-['encode', 'rank'] ['text'] None None None
+['encode', 'rank'] ['text'] 8 None 8192
 """
 
 

@@ -25,6 +25,7 @@ ONCE = RetryPolicy(attempts=1)
 PROTOBUF = 'application/x-protobuf'
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
 DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'
+DISCOVERY = '/jina.JinaDiscoverEndpointsRPC/endpoint_discovery'
 CALL = '/jina.JinaRPC/Call'
 
 
@@ -96,6 +97,7 @@ def test_no_call_without_a_good_token(guarded, tokens, which):
         for call, data in (
             (channel.unary_unary(UNARY), message('hello')),
             (channel.unary_unary(DRY_RUN), b''),
+            (channel.unary_unary(DISCOVERY), b''),
             (lambda data, **options: list(channel.stream_stream(CALL)(iter([data]), **options)), message('hello')),
         ):
             with pytest.raises(grpc.RpcError) as caught:

@@ -71,6 +71,12 @@ class ExceptionProto(_message.Message):
     executor: str
     def __init__(self, name: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., stacks: _Optional[_Iterable[str]] = ..., executor: _Optional[str] = ...) -> None: ...
 
+class EndpointsProto(_message.Message):
+    __slots__ = ("endpoints",)
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class RouteProto(_message.Message):
     __slots__ = ("executor", "start_time", "end_time", "status")
     EXECUTOR_FIELD_NUMBER: _ClassVar[int]

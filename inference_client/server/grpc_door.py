@@ -9,12 +9,11 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 
-from .._wire.jina_pb2 import StatusProto
-from ..transports._grpc_settings import DRY_RUN, HEALTH, SERVING, UNARY
+from .._wire.jina_pb2 import EndpointsProto, StatusProto
+from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, SERVING, UNARY
 from .desk import Asker, Desk
 from .refusals import Refusal
 
-CALL = '/jina.JinaRPC/Call'
 MODEL = 'model'  # metadata
 WINDOW = 256  # requests of one stream that are worked on at once
 
@@ -36,7 +35,13 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         method = handler_call_details.method
         if method == CALL:
             return grpc.stream_stream_rpc_method_handler(self._stream)
-        unary = {UNARY: self._single, DRY_RUN: self._dry_run, HEALTH: self._health}.get(method)
+        methods = {
+            UNARY: self._single,
+            DRY_RUN: self._dry_run,
+            HEALTH: self._health,
+            DISCOVERY: self._discover,
+        }
+        unary = methods.get(method)
         return unary and grpc.unary_unary_rpc_method_handler(unary)
 
     async def open(self, address: str, credentials: Any = None) -> None:
@@ -76,6 +81,15 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
             status.code = StatusProto.ERROR
             status.description = refusal.message
         return status.SerializeToString()
+
+    async def _discover(self, data: bytes, context: Any) -> bytes:
+        asker = _asker(context)
+        try:
+            self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
+            tasks = self._desk.models.find(asker.model).tasks
+        except Refusal as refusal:
+            return await _refuse(context, refusal)
+        return EndpointsProto(endpoints=[f'/{task}' for task in tasks]).SerializeToString()
 
     async def _health(self, data: bytes, context: Any) -> bytes:
         return SERVING

@@ -76,7 +76,11 @@ def description() -> dict[str, Any]:
             '/dry_run': {'get': _reading('whether the first model answers', {'type': 'object'})},
             '/ready': {'get': _reading('whether no model is starting, and at least one answers', {'type': 'object'})},
             '/metrics': {'get': _reading('counts of requests, for Prometheus', {'type': 'string'}, 'text/plain')},
-            '/status': {'get': _reading('version, and the status of each model', {'type': 'object'})},
+            '/status': {
+                'get': _reading(
+                    'version, the status of each model, and the tasks of the one that is asked', {'type': 'object'}
+                )
+            },
             '/post': {'post': _posting('ask the first model')},
             '/models/{model}/post': {'post': {**_posting('ask a model'), 'parameters': [named]}},
             '/models/{model}/dry_run': {

@@ -139,8 +139,9 @@ class WebDoor:
 
     async def _status(self, request: web.Request, asker: Asker) -> web.Response:
         self._desk.gate.admit(asker.token, asker.peer)
+        tasks = self._desk.models.find(asker.model).tasks
         models = {one.name: one.status for one in self._desk.models.values()}
-        return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models})
+        return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models, 'tasks': tasks})
 
     async def _metrics(self, request: web.Request, asker: Asker) -> web.Response:
         self._desk.gate.admit(asker.token, asker.peer)

@@ -20,6 +20,7 @@ from typing import Any, Callable
 
 import grpc
 
+from .._spec import Capabilities
 from .._wire.protobuf import decode_message
 from ..errors import ConnectionFailedError, InferenceError, closed, unreachable
 from . import _grpc_settings as settings
@@ -81,6 +82,15 @@ class Connection:
         try:
             return self._ask(settings.HEALTH, seconds) == settings.SERVING
         except grpc.RpcError as error:
+            raise self._failure(error, seconds) from error
+
+    def capabilities(self, seconds: float) -> Capabilities:
+        """What the server tells of the model behind it."""
+        try:
+            return settings.capabilities(self._ask(settings.DISCOVERY, seconds))
+        except grpc.RpcError as error:
+            if settings.says_nothing(error):
+                return Capabilities()
             raise self._failure(error, seconds) from error
 
     def sweep(self) -> bool:

@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
+from .._spec import Capabilities
 from .._tls import client_pair, trusted
+from .._wire.jina_pb2 import EndpointsProto
 from .._wire.status import token_refused
 from ..errors import (
     InferenceError,
@@ -26,6 +29,8 @@ from ..errors import (
 from .base import TransportOptions, split_url
 
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'  # served by gateways and Deployments alike
+CALL = '/jina.JinaRPC/Call'  # a stream of requests
+DISCOVERY = '/jina.JinaDiscoverEndpointsRPC/endpoint_discovery'  # of our own gateway it tells tasks
 DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'  # served by gateways alone
 HEALTH = '/grpc.health.v1.Health/Check'
 SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
@@ -106,6 +111,24 @@ def metadata_of(address: Address, options: TransportOptions) -> Any:
 def is_ready(answer: bytes) -> bool:
     """Whether the answer to `DRY_RUN` says that the models answer."""
     return not answer.startswith(FAILED)
+
+
+def capabilities(answer: bytes) -> Capabilities:
+    """What the answer to `DISCOVERY` tells: the endpoints that a server has, of which `/default` takes any other."""
+    try:
+        endpoints = EndpointsProto.FromString(answer).endpoints
+    except DecodeError as error:
+        raise ProtocolError('the answer is not a Jina message: is this the address of a Jina server?') from error
+    tasks = frozenset(one[1:] for one in endpoints if one.startswith('/'))
+    return Capabilities(tasks if tasks and 'default' not in tasks else None)
+
+
+def says_nothing(error: Any) -> bool:
+    """Whether a server cannot answer `DISCOVERY`: it has no such method, or one that fails, as stock Jina's does."""
+    code = error.code()
+    return code is grpc.StatusCode.UNIMPLEMENTED or (
+        code is grpc.StatusCode.UNKNOWN and REMOVED not in (error.details() or '')
+    )
 
 
 def translated(error: Any, timeout: float) -> InferenceError:

@@ -11,12 +11,11 @@ import grpc
 
 from .._wire.protobuf import decode_message
 from ..errors import InferenceError, unreachable
+from ._grpc_settings import CALL
 from ._pending import Pending
 
 if TYPE_CHECKING:
     from ._pending import Answer
-
-CALL = '/jina.JinaRPC/Call'
 
 
 class Stream:

@@ -10,6 +10,7 @@ import orjson
 from docarray import DocumentArray
 
 from .._messages import Request, Response
+from .._spec import Capabilities
 from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
@@ -26,6 +27,7 @@ POST = '/post'
 NO_SUCH_PATH = (404, 405)
 FAILED = (1, 'ERROR')  # as a number or name of Jina's `StatusProto`
 ERROR = 'Inference-Error'  # a header of our own server, which knows the path and refuses for a reason of its own
+STATUS = '/status'
 READY_PATHS = ('/dry_run', '/')  # of a Flow, which asks its models; of a Deployment
 
 
@@ -126,6 +128,22 @@ def is_ready(content: bytes) -> bool:
     except ValueError:  # the page of something else that is up
         return True
     return not (isinstance(report, dict) and report.get('code') in FAILED)
+
+
+def capabilities(status: int, headers: Mapping[str, str], content: bytes) -> Capabilities:
+    """What an answer at `STATUS` tells of the model: our own server names its tasks, others nothing.
+
+    Raises:
+        InferenceError: the server refuses to say.
+    """
+    if status in (401, 403) or (status != 200 and ERROR in headers):
+        raise failure(status, headers, content.decode(errors='replace'), STATUS, 0)
+    try:
+        report = orjson.loads(content) if status == 200 else None
+    except ValueError:  # the page of something else
+        report = None
+    tasks = report.get('tasks') if isinstance(report, dict) else None
+    return Capabilities(frozenset(map(str, tasks)) if isinstance(tasks, list) else None)
 
 
 def printable(text: str) -> str:

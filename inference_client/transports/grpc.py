@@ -11,6 +11,7 @@ from typing import Any
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._wire.protobuf import encode_request, read_response
 from ..errors import no_answer
 from ._grpc_connection import Connection
@@ -69,6 +70,9 @@ class GrpcTransport(Transport):
 
     def is_ready(self, timeouts: Timeouts) -> bool:
         return self._connected(timeouts.connect).is_ready(timeouts.read)
+
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        return self._connected(timeouts.connect).capabilities(timeouts.read)
 
     def close(self) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import grpc.aio
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._wire.protobuf import decode_message, encode_request, read_response
 from ..errors import ConnectionFailedError, closed, unreachable
 from . import _grpc_settings as settings
@@ -45,6 +46,14 @@ class AsyncGrpcTransport(AsyncTransport):
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise settings.translated(error, timeouts.read) from error
         return await self._ask(settings.HEALTH, b'', timeouts) == settings.SERVING
+
+    async def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        try:
+            return settings.capabilities(await self._call(settings.DISCOVERY, b'', timeouts))
+        except grpc.aio.AioRpcError as error:
+            if settings.says_nothing(error):
+                return Capabilities()
+            raise settings.translated(error, timeouts.read) from error
 
     async def close(self) -> None:
         await self._lines.close()

@@ -12,6 +12,7 @@ import requests
 from .._http import Deadline, Session
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._tls import client_files, trusted
 from ..errors import no_answer, unreachable
 from ._http_shared import (
@@ -19,8 +20,10 @@ from ._http_shared import (
     POST,
     PROTOBUF,
     READY_PATHS,
+    STATUS,
     Packed,
     Site,
+    capabilities,
     failure,
     is_ready,
     knows_path,
@@ -75,6 +78,11 @@ class HttpTransport(Transport):
             if knows_path(answer.status_code, answer.headers):
                 raise failure(answer.status_code, answer.headers, answer.text, path, 0)
         return False
+
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        with Deadline(timeouts.read) as deadline:
+            answer = self._request('GET', STATUS, None, deadline, timeouts.connect)
+        return capabilities(answer.status_code, answer.headers, answer.content)
 
     def close(self) -> None:
         with self._lock:

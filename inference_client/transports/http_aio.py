@@ -13,14 +13,17 @@ from docarray import Document
 from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from ..errors import closed, no_answer, unreachable
 from ._http_shared import (
     NOT_TAKEN,
     POST,
     PROTOBUF,
     READY_PATHS,
+    STATUS,
     Packed,
     Site,
+    capabilities,
     failure,
     is_ready,
     knows_path,
@@ -75,6 +78,10 @@ class AsyncHttpTransport(AsyncTransport):
             if knows_path(answer.status, answer.headers):
                 raise failure(answer.status, answer.headers, answer.content.decode(errors='replace'), path, 0)
         return False
+
+    async def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        answer = await self._request('GET', STATUS, None, timeouts)
+        return capabilities(answer.status, answer.headers, answer.content)
 
     async def close(self) -> None:
         await self._pools.close()

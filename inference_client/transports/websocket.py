@@ -14,15 +14,19 @@ import time
 import weakref
 from concurrent import futures
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._wire.protobuf import encode_request, read_response
 from ..errors import no_answer
 from ._http_shared import as_http
 from ._websocket_link import Link, Links
 from .base import AsyncTransport, Transport, TransportOptions, split_url
+
+if TYPE_CHECKING:
+    from .http import HttpTransport
 
 
 class WebSocketTransport(Transport):
@@ -60,14 +64,22 @@ class WebSocketTransport(Transport):
         return read_response(answer)
 
     def is_ready(self, timeouts: Timeouts) -> bool:
-        from .http import HttpTransport
-
-        with closing(HttpTransport(as_http(self.url), self.options)) as http:
+        with self._over_http() as http:
             return http.is_ready(timeouts)
+
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        with self._over_http() as http:
+            return http.capabilities(timeouts)
 
     def close(self) -> None:
         for link in self._links.stop():
             link.thread.join()
+
+    def _over_http(self) -> closing[HttpTransport]:
+        """A transport to the HTTP server on the same port, for a question or two."""
+        from .http import HttpTransport
+
+        return closing(HttpTransport(as_http(self.url), self.options))
 
 
 class _ThreadedLink(Link):

@@ -6,6 +6,7 @@ import asyncio
 
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._wire.protobuf import encode_request, read_response
 from ..errors import no_answer
 from ._http_shared import as_http
@@ -36,6 +37,9 @@ class AsyncWebSocketTransport(AsyncTransport):
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         return await self._http.is_ready(timeouts)
+
+    async def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        return await self._http.capabilities(timeouts)
 
     async def close(self) -> None:
         await self._links.close()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .hookspecs import hookimpl
     from .model import Model
+    from .results import Results
     from .tasks.base import Call, Task
     from .transports.base import AsyncTransport, ThreadedTransport, Transport, TransportOptions
 
@@ -69,6 +70,7 @@ __all__ = [
     'RequestTimeoutError',
     'RequestTooLargeError',
     'Response',
+    'Results',
     'RetryPolicy',
     'Route',
     'ServerError',
@@ -102,6 +104,7 @@ _MODULES = {
     'Profile': '_profile',
     'Request': '_messages',
     'Response': '_messages',
+    'Results': 'results',
     'RetryPolicy': '_policies',
     'Route': '_messages',
     'Task': 'tasks.base',
@@ -116,10 +119,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     from importlib import import_module
 
+    if name == 'plot':  # a module of functions
+        return import_module('.plot', __name__)
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     value = getattr(import_module(f'.{_MODULES.get(name, "errors")}', __name__), name)
     globals()[name] = value
     return value

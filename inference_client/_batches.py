@@ -35,6 +35,7 @@ class Plan:
         accept: checks an answered document and gives what the caller gets for it.
         recall: gives the answer to a document if an earlier call has it.
         record: keeps answers, each with the document that was sent; None is for one that failed.
+        note: is told of the documents of the input.
     """
 
     endpoint: str = '/'
@@ -48,6 +49,7 @@ class Plan:
     accept: Callable[[Document], Document] = lambda document: document
     recall: Callable[[Document], Document | None] | None = None
     record: Callable[[Sequence[tuple[Document, Document | None]]], None] | None = None
+    note: Callable[[Sequence[Document]], None] | None = None
 
 
 @dataclass

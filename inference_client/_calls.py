@@ -157,6 +157,7 @@ class Tasks(Generic[A]):
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
         run.awaits = self._awaits
+        run.keeps = inputs is None
         run.trust_env = self._options.trust_env
         run.total = total_of(rest if inputs is None else {'inputs': inputs})
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents

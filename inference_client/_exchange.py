@@ -79,6 +79,8 @@ class Exchange:
         """Take the next documents of the input."""
         unknown = list(enumerate(documents, self.fed))
         self.fed += len(documents)
+        if self._plan.note is not None:
+            self._plan.note(documents)
         if self._plan.return_errors:
             for document in documents:
                 (document._data.tags or {}).pop('error', None)  # an earlier call's

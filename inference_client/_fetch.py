@@ -23,6 +23,7 @@ MAX_BYTES = 64 * 1024 * 1024
 CHUNK = 1 << 16  # bytes
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds; the second is for each read
 TOTAL_TIMEOUT = 60.0  # seconds, for an image with all its redirects
+JOINERS = '\u200c\u200d'  # within emoji and in several scripts
 
 _trusting: ContextVar[bool] = ContextVar('trusting', default=True)  # for tasks, which fetch, know no client
 
@@ -69,25 +70,30 @@ def load(source: str, allow_private: bool = False) -> bytes:
         return _from_data_uri(source)
     if start.startswith(('http://', 'https://')):
         return _from_url(source, allow_private)
-    return _from_path(source)
+    return read_file(source)
 
 
 def shorten(source: str) -> str:
     """The source as an error shows it: a data URI without its data, an URL without credentials and query."""
     if source[:5].lower() == 'data:':
-        return _printable(source, 30)
+        return printable(source, 30)
     if '://' in source:  # of any scheme, for those that are not known are taken for paths
-        return _printable(re.split('[?#]', re.sub('://[^/]*@', '://', source))[0], 200)
+        return printable(re.split('[?#]', re.sub('://[^/]*@', '://', source))[0], 200)
     return repr(source if len(source) <= 200 else source[:200] + '...')
 
 
-def _printable(text: str, limit: int) -> str:
+def printable(text: str, limit: int) -> str:
     """Its start with lone surrogates and control characters escaped, which a terminal or log cannot take."""
     start = text if len(text) <= limit else text[:limit] + '...'
-    return ''.join(one if one.isprintable() else ascii(one)[1:-1] for one in start)
+    return ''.join(one if one.isprintable() or one in JOINERS else ascii(one)[1:-1] for one in start)
 
 
-def _from_path(source: str) -> bytes:
+def read_file(source: str) -> bytes:
+    """Read a file of this machine, given by its path or a file:// URL.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
     name = shorten(source)
     try:
         if source[:7].lower() == 'file://':

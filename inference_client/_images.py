@@ -48,6 +48,25 @@ def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
         return rgb_from_pil(opened)
 
 
+def thumbnail(image: bytes | NDArray[Any], side: int, max_pixels: int) -> tuple[Image.Image, int]:
+    """A small RGB copy of an image, no side longer than `side`, and how many pixels had to be decoded for it.
+
+    Raises:
+        InputError: it is no image, is damaged, or has more than `max_pixels`.
+    """
+    if isinstance(image, np.ndarray):
+        small = Image.fromarray(rgb_from_array(image, max_pixels))
+    else:
+        with _one_error('the image'):
+            opened = _identified(image)
+            opened.draft(None, (2 * side, 2 * side))  # a JPEG is decoded at a fraction of its size
+        with opened:
+            small = Image.fromarray(rgb_from_pil(opened, max_pixels))
+    decoded = small.width * small.height
+    small.thumbnail((side, side))
+    return small, decoded
+
+
 def media_type(data: bytes, source: str) -> str:
     """The media type of an encoded image, such as `image/jpeg`; pixels are not decoded."""
     with _open(data, source) as image:

@@ -28,7 +28,7 @@ class Options:
     ordered: bool = True
     on_item_error: str = 'raise'
     journal: str | os.PathLike[str] | None = None
-    show_progress: bool = False
+    show_progress: bool | str = False
     on_done: Callable[[DocumentArray], Any] | None = None
     on_error: Callable[[InferenceError], Any] | None = None
     on_always: Callable[[DocumentArray], Any] | None = None
@@ -40,6 +40,8 @@ class Options:
                 raise InputError(f'{name} is {value!r}: expected a whole number of at least 1')
         if self.on_item_error not in ('raise', 'return'):
             raise InputError(f"on_item_error is {self.on_item_error!r}: expected 'raise' or 'return'")
+        if self.show_progress not in (True, False, 'auto'):
+            raise InputError(f"show_progress is {self.show_progress!r}: expected True, False or 'auto'")
         if self.retry is not None and not isinstance(self.retry, RetryPolicy):
             raise InputError(f'retry is a {type(self.retry).__name__}: expected a RetryPolicy')
         if self.journal is not None and not isinstance(self.journal, (str, os.PathLike)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ._options import Options
 
 PERIOD = 5.0  # seconds between lines where there is no terminal
+LATE = 2.0  # seconds until a bar comes by itself
 
 
 class Observer:
@@ -32,7 +34,7 @@ class Observer:
         self._options = options
         self._awaits = awaits
         self._make = partial(_progress, label, total)
-        self._show: _Bar | _Lines | None = None
+        self._show: _Bar | _Lines | _Late | None = None
 
     def __call__(self, finished: Finished) -> Any:
         """Tell of one batch. Gives an awaitable if a callback was a coroutine function."""
@@ -57,8 +59,10 @@ class Observer:
         return _all(waiting) if waiting else None
 
     def __enter__(self) -> Observer:
-        if self._options.show_progress:
-            self._show = self._make()
+        if self._options.show_progress == 'auto':
+            self._show = _Late(self._make) if sys.stderr.isatty() else None
+        elif self._options.show_progress:
+            self._show = self._make(time.monotonic())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,19 +84,20 @@ async def _all(waiting: list[Any]) -> None:
         await one
 
 
-def _progress(label: str, total: int | None) -> _Bar | _Lines:
+def _progress(label: str, total: int | None, start: float) -> _Bar | _Lines:
     from rich.console import Console
 
     console = Console(stderr=True)
     live = console.is_terminal or console.is_jupyter
-    return _Bar(console, label, total) if live else _Lines(console.print, label, total)
+    rate = _Rate(start)
+    return _Bar(console, label, total, rate) if live else _Lines(console.print, label, total, rate)
 
 
 class _Bar:
-    def __init__(self, console: Any, label: str, total: int | None) -> None:
+    def __init__(self, console: Any, label: str, total: int | None, rate: _Rate) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._rate = _Rate()
+        self._rate = rate
         columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rate]}'))
         self._bar = Progress(*columns, TimeRemainingColumn(), console=console)
         self._task = self._bar.add_task(label, total=total, rate='')
@@ -108,11 +113,11 @@ class _Bar:
 class _Lines:
     """A line every few seconds and one at the end, for logs."""
 
-    def __init__(self, say: Callable[..., Any], label: str, total: int | None) -> None:
+    def __init__(self, say: Callable[..., Any], label: str, total: int | None, rate: _Rate) -> None:
         self._say = say
         self._label = label
         self._total = total
-        self._rate = _Rate()
+        self._rate = rate
         self._next = time.monotonic() + PERIOD
 
     def advance(self, count: int) -> None:
@@ -132,12 +137,34 @@ class _Lines:
         self._say(f'{self._label}: {text}', markup=False, highlight=False)
 
 
+class _Late:
+    """A bar that comes once the work takes long."""
+
+    def __init__(self, make: Callable[[float], _Bar | _Lines]) -> None:
+        self._make = make
+        self._start = time.monotonic()
+        self._count = 0
+        self._show: _Bar | _Lines | None = None
+
+    def advance(self, count: int) -> None:
+        self._count += count
+        if self._show is not None:
+            self._show.advance(count)
+        elif time.monotonic() >= self._start + LATE:
+            self._show = self._make(self._start)
+            self._show.advance(self._count)
+
+    def stop(self) -> None:
+        if self._show is not None:
+            self._show.stop()
+
+
 class _Rate:
     """Items a second since the beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float) -> None:
         self.count = 0
-        self._start = time.monotonic()
+        self._start = start
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,7 @@ from .errors import MissingExtraError, PluginError
 
 EXTRAS = {
     'click': 'cli',
+    'matplotlib': 'plot',
     'onnxruntime': 'local',
     'open_clip': 'clip',
     'prometheus_client': 'server',

@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Iterable
 
 from docarray import Document
+from docarray.array.memory import DocumentArrayInMemory
 
+from ._documents import Loaded
 from ._exchange import Exchange
 from ._progress import Observer
 from .errors import InputError
+from .results import Results
 
 if TYPE_CHECKING:
     from ._batches import Plan
@@ -31,6 +34,7 @@ class Run:
         total: items in all, if that is known.
         awaits: whether callbacks may be coroutine functions.
         trust_env: whether images are fetched through proxies of the environment.
+        keeps: whether there is a result, which knows the files that the caller named; a stream has none.
         prepare_more: makes documents of further inputs of a stream.
     """
 
@@ -39,6 +43,7 @@ class Run:
     total: int | None = None
     awaits = False
     trust_env = True
+    keeps = True
     prepare_more: Callable[[Iterable[Any]], Iterable[Document]]
 
     def __init__(self, task: Task[Any], call: Call, options: Options, model: str, plan: Plan) -> None:
@@ -49,6 +54,7 @@ class Run:
         self._model = model
         self._plan = plan
         self._stack = ExitStack()
+        self._files: set[str] = set()
 
     def __enter__(self) -> Run:
         try:
@@ -65,7 +71,10 @@ class Run:
         """What the caller gets."""
         if not self.exchange.fed:
             raise InputError(f'nothing to {self.task.name}: the input is empty; give at least one item')
-        return self.task.collect(done)
+        collected = self.task.collect(done)
+        if type(collected) is DocumentArrayInMemory:  # a task of a plugin may give what it likes
+            return Results(collected, files=self._files)
+        return collected
 
     def _open(self) -> None:
         journal = self._journal()
@@ -77,9 +86,17 @@ class Run:
                 accept=self.task.accept,
                 recall=journal.recall if journal else None,
                 record=journal.record if journal else None,
+                note=self._note if self.keeps else None,
             )
         )
         self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total, self.awaits))
+
+    def _note(self, documents: Iterable[Document]) -> None:
+        for document in documents:
+            data = document._data  # the properties create empty containers as they are read
+            if isinstance(data.blob, Loaded) and data.uri:
+                self._files.add(data.uri)
+            self._note(data.matches or ())
 
     def _journal(self) -> Journal | None:
         if self._options.journal is None:

@@ -41,7 +41,8 @@ class Model(Tasks[DocumentArray]):
     - `journal`: path of a file that keeps the answers: the same call, killed and made again, sends only what is not
       answered there.
     - `ordered`: False, of a stream only, gives answers in the order in which they come (True).
-    - `show_progress`: a bar on standard error, or a line every few seconds where that is no terminal (False).
+    - `show_progress`: a bar on standard error, or a line every few seconds where that is no terminal; 'auto' is a bar
+      on a terminal once it has taken two seconds (False).
     - `on_done`, `on_error`, `on_always`: functions that are called for each batch that was answered (with its
       documents), that failed for good (with the error), and for both (with its documents), in the calling thread.
       What they return is ignored, and what they raise ends the call.

@@ -23,6 +23,7 @@ import pytest
 from directory import TOKEN, model_directory
 from isolated import output_of, write_distribution
 from peers import embed_json, http_peer
+from terminals import needs_terminals, rest_of
 
 from inference_client import __version__, _builtins
 
@@ -264,19 +265,7 @@ def test_the_token_from_standard_input(cli):
     assert TOKEN not in done.stdout + done.stderr
 
 
-def rest_of(terminal):
-    """All that comes until the process behind a pseudo-terminal ends."""
-    shown = b''
-    with contextlib.suppress(OSError):  # EIO is its end of file
-        while True:
-            more = terminal.read(1000)
-            if not more:
-                break
-            shown += more
-    return shown
-
-
-@pytest.mark.skipif(importlib.util.find_spec('pty') is None, reason='needs pseudo-terminals')
+@needs_terminals
 def test_the_token_from_a_prompt(cli):
     import pty
 
@@ -625,7 +614,7 @@ def test_progress_in_a_log(cli, plain_flow):
     assert re.match(r'encode: \d in ', done.stderr)  # nobody knows of how many
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pty') is None, reason='needs pseudo-terminals')
+@needs_terminals
 @pytest.mark.parametrize('last', ['text', 'raise'])
 def test_progress_on_a_terminal(cli, plain_flow, last):
     import pty

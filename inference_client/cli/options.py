@@ -80,7 +80,12 @@ MODEL = (
         type=click.Path(dir_okay=False),
         help='Keep the answers there, too: the same command, made again, sends only what has none.',
     ),
-    click.option('--progress', 'show_progress', is_flag=True, help='Show on standard error how far it is.'),
+    click.option(
+        '--progress/--no-progress',
+        'show_progress',
+        default=None,
+        help='Show on standard error how far it is; else only for long work with a file as output, on a terminal.',
+    ),
     click.option('--wait', type=click.FloatRange(0, min_open=True), help='Seconds to wait until the model is ready.'),
     click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
     click.option(

@@ -1,9 +1,12 @@
-"""Answers as they come: JSON lines, or an array."""
+"""Answers as they come: JSON lines, an array, or words and bars on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
@@ -12,13 +15,14 @@ import click
 Row = Callable[[Any], Iterable['dict[str, Any]']]
 
 
-def write_lines(answers: Iterable[Any], row: Row, output: str | None) -> int:
-    """Write JSON lines as the answers come, so that nothing is lost by what goes wrong later.
+def write_lines(answers: Iterable[Any], row: Row, output: str | None, as_json: bool = False) -> int:
+    """Write the answers as they come, so that nothing is lost by what goes wrong later: JSON, or words on a terminal.
 
     Args:
         answers: documents; one with `tags['error']` becomes a line with "error".
         row: makes lines of any other.
         output: path of a file; else standard output.
+        as_json: whether a terminal gets JSON, too.
 
     Returns:
         The exit code.
@@ -26,12 +30,12 @@ def write_lines(answers: Iterable[Any], row: Row, output: str | None) -> int:
     tally = _Tally()
     with contextlib.ExitStack() as stack:
         write: Callable[[str], Any] | None = click.echo if output is None else None
+        lines = _words if output is None and not as_json and sys.stdout.isatty() else partial(_json, row)
         for answer in answers:
             if write is None:
                 write = stack.enter_context(_file(str(output)))
-            error = tally.error_of(answer)
-            for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
-                write(json.dumps(one, ensure_ascii=False))
+            for line in lines(answer, tally.error_of(answer)):
+                write(line)
     return tally.exit_code()
 
 
@@ -53,6 +57,22 @@ def write_array(answers: Iterable[Any], output: str) -> int:
 def shown(document: Any) -> str | None:
     """What a document was made of, for people."""
     return document.uri or document.text or None
+
+
+def _json(row: Row, answer: Any, error: str | None) -> Iterator[str]:
+    for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
+        yield json.dumps(one, ensure_ascii=False)
+
+
+def _words(answer: Any, _: str | None) -> Iterator[str]:
+    from .._text import EIGHTHS, lines_of
+
+    try:
+        EIGHTHS.encode(sys.stdout.encoding)
+        blocks = True
+    except (UnicodeEncodeError, LookupError):
+        blocks = False
+    return lines_of(answer, shutil.get_terminal_size().columns - 1, blocks)
 
 
 class _Tally:

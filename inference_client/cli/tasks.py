@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
@@ -23,6 +25,7 @@ ALLOW_PRIVATE = click.option(
     '--allow-private', is_flag=True, help='Fetch images from private addresses too, such as http://127.0.0.1.'
 )
 OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.')
+JSON = click.option('--json', 'as_json', is_flag=True, help='JSON lines on a terminal, too, as in files and pipes.')
 
 
 @click.command()
@@ -36,6 +39,7 @@ OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write t
     type=click.Path(dir_okay=False),
     help='Write there: an array if it ends in .npy, else JSON lines.',
 )
+@JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
 def encode(
@@ -43,10 +47,11 @@ def encode(
     texts: tuple[str, ...],
     images: tuple[str, ...],
     output: str | None,
+    as_json: bool,
     allow_private: bool,
     **options: Any,
 ) -> int:
-    """Embed texts and images.
+    """Embed texts and images. A terminal shows sizes and norms of the embeddings, --json the embeddings.
 
     INPUTS are texts, or images where they have the file name of one; - reads a text from each line of
     standard input.
@@ -62,20 +67,28 @@ def encode(
     items = itertools.chain(
         _texts_and_images(_lines(inputs), allow_private), map(Text, texts), _images(images, allow_private)
     )
-    answers = _answers('encode', _counted(items, inputs), options)
+    answers = _answers('encode', _counted(items, inputs), options, output)
     if output and output.endswith('.npy'):
         return write_array(answers, output)
-    return write_lines(answers, lambda one: ({'input': shown(one), 'embedding': one.embedding.tolist()},), output)
+    return write_lines(answers, _embedding, output, as_json)
 
 
 @click.command()
 @click.argument('reference', shell_complete=files)
 @click.argument('candidates', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
+@JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
-    """Order CANDIDATES by how well they go with REFERENCE, best first.
+def rank(
+    reference: str,
+    candidates: tuple[str, ...],
+    output: str | None,
+    as_json: bool,
+    allow_private: bool,
+    **options: Any,
+) -> int:
+    """Order CANDIDATES by how well they go with REFERENCE, best first. A terminal shows bars.
 
     Each is a text, or an image where it has the file name of one.
 
@@ -83,15 +96,16 @@ def rank(reference: str, candidates: tuple[str, ...], output: str | None, allow_
     Example: inference-client rank photo.jpg 'a photo of a cat' 'a photo of a rocket'
     """
     first, *others = _texts_and_images((reference, *candidates), allow_private)
-    return write_lines(_answers('rank', [(first, others)], options), _ranking, output)
+    return write_lines(_answers('rank', [(first, others)], options, output), _ranking, output, as_json)
 
 
 @click.command()
 @click.argument('images', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
+@JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
+def caption(images: tuple[str, ...], output: str | None, as_json: bool, allow_private: bool, **options: Any) -> int:
     """Describe IMAGES: paths, URLs or data URIs; - reads one from each line of standard input.
 
     \b
@@ -99,31 +113,38 @@ def caption(images: tuple[str, ...], output: str | None, allow_private: bool, **
     Example: find . -name '*.jpg' | inference-client caption - --journal run.journal --on-item-error return
     """
     items = _counted(_images(_lines(images), allow_private), images)
-    return write_lines(_answers('caption', items, options), _answer, output)
+    return write_lines(_answers('caption', items, options, output), _answer, output, as_json)
 
 
 @click.command()
 @click.argument('question')
 @click.argument('images', nargs=-1, required=True, shell_complete=files)
 @OUTPUT
+@JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
-def vqa(question: str, images: tuple[str, ...], output: str | None, allow_private: bool, **options: Any) -> int:
+def vqa(
+    question: str, images: tuple[str, ...], output: str | None, as_json: bool, allow_private: bool, **options: Any
+) -> int:
     """Answer QUESTION about each of IMAGES; - reads one from each line of standard input.
 
     \b
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg
     """
     items = _counted(_images(_lines(images), allow_private), images)
-    return write_lines(_answers('vqa', items, options, question=question), _answer, output)
+    return write_lines(_answers('vqa', items, options, output, question=question), _answer, output, as_json)
 
 
-def _answers(task: str, items: Iterable[Any], options: dict[str, Any], **inputs: Any) -> Iterator[Any]:
+def _answers(
+    task: str, items: Iterable[Any], options: dict[str, Any], output: str | None, **inputs: Any
+) -> Iterator[Any]:
     """The answers as they come. What is wrong with the options is found at once."""
     from .._policies import RetryPolicy
 
     wait = options.pop('wait')
     settings = {name: options.pop(name) for name in SETTINGS}
+    if settings['show_progress'] is None:
+        settings['show_progress'] = 'auto' if output or _is_file(sys.stdout) else False
     settings['retry'] = RetryPolicy(attempts=options.pop('retries') + 1)
     parameters = parse_parameters(options.pop('parameters'))
     taken = sorted(_argument_names(task) & parameters.keys())
@@ -138,6 +159,14 @@ def _closing(model: Model, answers: Iterator[Any], wait: float | None) -> Iterat
         if wait is not None:
             model.wait_until_ready(wait)
         yield from answers
+
+
+def _is_file(stream: Any) -> bool:
+    """Whether it leads to a file. What goes to a terminal, or to a program that may write to one, mixes with a bar."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # it has been replaced by one without a file
+        return False
 
 
 def _argument_names(task: str) -> set[str]:
@@ -171,6 +200,10 @@ def _images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
 def _counted(items: Iterable[Any], given: Iterable[str]) -> Iterable[Any]:
     """The items as a list, whose length a progress bar can tell, unless some are still to be read."""
     return items if '-' in given else list(items)
+
+
+def _embedding(document: Any) -> Iterator[dict[str, Any]]:
+    yield {'input': shown(document), 'embedding': document.embedding.tolist()}
 
 
 def _ranking(document: Any) -> Iterator[dict[str, Any]]:

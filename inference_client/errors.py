@@ -1,20 +1,22 @@
 """What can go wrong. Every error of this package is an `InferenceError`.
 
-InferenceError
-├── ConfigurationError (ValueError)        the client, a model or a plugin is set up wrongly
-│   ├── UnknownSchemeError                 no transport for the URL's scheme
-│   ├── PluginError                        a plugin is broken, or two claim one name
-│   └── MissingExtraError (ImportError)    an optional dependency is not installed
-├── AuthenticationError (PermissionError)  the token is missing or was refused
-├── ModelNotFoundError (LookupError)       no model of that name
-├── InputError (ValueError)                a value that cannot be used as input
-├── UnsupportedTaskError (NotImplementedError)  the model cannot do the task
-└── TransportError (OSError)               the request was sent, or should have been
-    ├── ConnectionFailedError (ConnectionError)
-    ├── RequestTimeoutError (TimeoutError)
-    ├── ServerError                        the server, or the model in it, reported a failure
-    │   └── RequestTooLargeError           one document alone is more than the server takes
-    └── ProtocolError                      the answer is not one of this protocol
+Each is also the built-in error in brackets:
+
+    InferenceError
+    ├── ConfigurationError (ValueError)        the client, a model or a plugin is set up wrongly
+    │   ├── UnknownSchemeError                 no transport for the URL's scheme
+    │   ├── PluginError                        a plugin is broken, or two claim one name
+    │   └── MissingExtraError (ImportError)    an optional dependency is not installed
+    ├── AuthenticationError (PermissionError)  the token is missing or was refused
+    ├── ModelNotFoundError (LookupError)       no model of that name
+    ├── InputError (ValueError)                a value that cannot be used as input
+    ├── UnsupportedTaskError (NotImplementedError)  the model cannot do the task
+    └── TransportError (OSError)               the request was sent, or should have been
+        ├── ConnectionFailedError (ConnectionError)
+        ├── RequestTimeoutError (TimeoutError)
+        ├── ServerError                        the server, or the model in it, reported a failure
+        │   └── RequestTooLargeError           one document alone is more than the server takes
+        └── ProtocolError                      the answer is not one of this protocol
 """
 
 from __future__ import annotations

@@ -36,14 +36,13 @@ class Player:
     Args:
         folder: the working directory.
         monkeypatch: pytest's.
-        server_python: an interpreter that can serve.
         urls: of a running server, by scheme; else those of a server of the page are on free ports.
         replaced: what stands in for parts of the page.
     """
 
-    def __init__(self, folder, monkeypatch, server_python=sys.executable, urls=None, replaced=None):
+    def __init__(self, folder, monkeypatch, urls=None, replaced=None):
         self.names = {'__name__': '__main__'}
-        self._folder, self._monkeypatch, self._server_python = folder, monkeypatch, server_python
+        self._folder, self._monkeypatch = folder, monkeypatch
         ports = [urls[scheme].rpartition(':')[2] for scheme in SCHEMES] if urls else free_ports(len(PORTS))
         self._ports = dict(zip(SCHEMES, map(str, ports)))
         self._replaced = {**dict(zip(PORTS, self._ports.values())), **(replaced or {})}
@@ -110,7 +109,7 @@ class Player:
         self._stop()
         arguments = shlex.split(code, comments=True)[1:]
         ports = [f'--{scheme}-port={port}' for scheme, port in self._ports.items()]
-        command = [self._server_python, '-m', 'inference_client', *arguments, *ports]
+        command = [sys.executable, '-m', 'inference_client', *arguments, *ports]
         self._server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         printed = ''
         for line in self._server.stdout:

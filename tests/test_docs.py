@@ -18,6 +18,9 @@ from player import played
 from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
 from triton_server import CLIP, Model, TritonServer
 
+import inference_client
+from inference_client import errors, inputs, testing
+
 DOCS = ROOT / 'docs'
 PHOTOS = sorted((ROOT / 'tests' / 'photos').iterdir())
 ADDRESS = '127.0.0.1:5100[01]'
@@ -106,6 +109,15 @@ def test_every_page_is_in_the_navigation_of_the_site():
 ALONE = ('index', 'tasks/index', 'tasks/encode', 'tasks/rank', 'tasks/caption', 'tasks/vqa', 'transports/local')
 
 
+def test_the_api_reference_has_every_public_name():
+    pages = ''.join(path.read_text(encoding='utf-8') for path in (DOCS / 'api').glob('*.md'))
+    shown = [import_string.rpartition('.')[2] for import_string in re.findall(r'^::: ([\w.]+)$', pages, re.MULTILINE)]
+    modules = {'errors': errors.__all__, 'hookspecs': ['hookimpl'], 'inputs': inputs.__all__}
+    shown += [name for module in modules.keys() & {*shown} for name in modules[module]]
+    public = {*inference_client.__all__, *testing.__all__, *inputs.__all__} - {'__version__'}
+    assert public - {*shown} == set()
+
+
 @pytest.mark.parametrize('name', ALONE)
 def test_pages_that_need_no_server(name, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
@@ -117,12 +129,13 @@ def test_pages_with_a_server(name, server, tmp_path, monkeypatch):
     played(page(name), tmp_path, monkeypatch, PHOTOS, urls=server)
 
 
-def test_tutorial(tmp_path, monkeypatch, server_python):
+@pytest.mark.usefixtures('server_python')
+def test_tutorial(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     for command in ('curl', 'openssl'):
         if shutil.which(command) is None:
             pytest.skip(f'needs {command}')
-    played(page('tutorial'), tmp_path, monkeypatch, PHOTOS, server_python=server_python)
+    played(page('tutorial'), tmp_path, monkeypatch, PHOTOS)
 
 
 def test_resilience(server):

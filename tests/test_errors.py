@@ -41,7 +41,7 @@ def drawn_tree():
     """Bases by error, as the module's docstring draws them."""
     path, tree = [], {}
     for line in errors.__doc__.splitlines():
-        match = re.match(r'([│├└─ ]*)(\w+(?:Error))(?: \((\w+)\))?', line)
+        match = re.match(r' {4}([│├└─ ]*)(\w+(?:Error))(?: \((\w+)\))?', line)
         if not match:
             continue
         branches, name, builtin = match.groups()

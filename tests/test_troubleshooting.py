@@ -126,7 +126,7 @@ def fallback(folder):
 
 def served(*arguments):
     pytest.importorskip('click')
-    pytest.importorskip('jina')
+    pytest.importorskip('prometheus_client')
     from inference_client.cli import cli
 
     return cli.main(['serve', *arguments], standalone_mode=False)

@@ -35,6 +35,7 @@ class Exchange:
     Attributes:
         failure: what ended it early, once that is so.
         fed: documents so far.
+        taken: answers that `take` gave; before those that `take_rest` gives, others are missing.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -42,7 +43,7 @@ class Exchange:
         self.fed = 0
         self._plan = plan
         self._batches = Batches(plan)
-        self._taken = 0
+        self.taken = 0
         self._ended = False
         self._broken: Exception | None = None
         self._answers: dict[int, Document] = {}
@@ -61,7 +62,7 @@ class Exchange:
     @property
     def wanted(self) -> int:
         """Documents to feed now: a batch, or 0 while the window is full and once the input has ended."""
-        waiting = self.fed - self._taken
+        waiting = self.fed - self.taken
         full = waiting > (self._plan.window - 1) * self._plan.batch_size
         return 0 if full or self._ended or self.failure is not None else self._plan.batch_size
 
@@ -156,12 +157,12 @@ class Exchange:
         """Answered documents: in input order up to the first that still waits, or in that of their answers."""
         if self._plan.ordered:
             taken: list[Document] = []
-            while self._taken + len(taken) in self._answers:
-                taken.append(self._answers.pop(self._taken + len(taken)))
+            while self.taken + len(taken) in self._answers:
+                taken.append(self._answers.pop(self.taken + len(taken)))
         else:
             taken = list(self._answers.values())
             self._answers.clear()
-        self._taken += len(taken)
+        self.taken += len(taken)
         return taken
 
     def take_rest(self) -> list[Document]:

@@ -76,6 +76,8 @@ def total_of(arguments: dict[str, Any]) -> int | None:
         value = arguments.get(name)
         if isinstance(value, (list, tuple, DocumentArray)):
             return len(value)
+        if value is not None and hasattr(value, '__length_hint__'):
+            return value.__length_hint__() or None
     return None
 
 

@@ -11,10 +11,13 @@ from .errors import MissingExtraError, PluginError
 
 EXTRAS = {
     'click': 'cli',
+    'fsspec': 'parquet',
     'matplotlib': 'plot',
     'onnxruntime': 'local',
     'open_clip': 'clip',
     'prometheus_client': 'server',
+    'pyarrow': 'parquet',
+    'ray': 'ray',
     'tokenizers': 'local',
     'tomli': 'server',
     'transformers': 'blip2',

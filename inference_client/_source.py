@@ -158,6 +158,8 @@ def _stand_in(item: Any) -> Document:
 
 
 def _stand_in_for_image(value: Any) -> Document:
+    if isinstance(value, Document):
+        return _stand_in(value)
     if isinstance(value, (str, Path)):
         return Document(uri=str(value))
     return Document(blob=value) if isinstance(value, bytes) else Document()

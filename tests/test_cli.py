@@ -120,6 +120,20 @@ def test_rank(embedded, photo):
     assert sum(row['clip_score'] for row in answered) == pytest.approx(1, abs=1e-5)
 
 
+def test_patterns_stand_for_files(embedded, photo, tmp_path):
+    for name in ('b.png', 'a.png', 'c[1].png', 'd.txt'):
+        (tmp_path / name).write_bytes(Path(photo).read_bytes())
+    (tmp_path / 'e.png').mkdir()
+    names = [str(tmp_path / name) for name in ('a.png', 'b.png', 'c[1].png')]
+    answered = rows(embedded('caption', tmp_path / '*.png', tmp_path / 'c[1].png'))
+    assert [row['input'] for row in answered] == [*names, names[2]]
+    answered = rows(embedded('rank', tmp_path / '[ab].png', 'a rocket', 'a photo of a cat'))
+    assert [row['reference'] for row in answered] == [names[0], names[0], names[1], names[1]]
+    assert [row['input'] for row in answered] == ['a photo of a cat', 'a rocket'] * 2
+    error = the_error(embedded('encode', '--image', tmp_path / '*.gif'))
+    assert error.startswith('Error: no file matches ')
+
+
 def test_caption(embedded, photo):
     answered = rows(embedded('caption', photo, second_photo(photo)))
     assert [row['input'] for row in answered] == [photo, second_photo(photo)]

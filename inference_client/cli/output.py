@@ -8,10 +8,14 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import click
 
+if TYPE_CHECKING:
+    from ..parquet import Written
+
+EMPTY = 'the input is empty: give at least one item'
 Row = Callable[[Any], Iterable['dict[str, Any]']]
 
 
@@ -54,6 +58,22 @@ def write_array(answers: Iterable[Any], output: str) -> int:
     return tally.exit_code()
 
 
+def tell_written(written: Written, output: str) -> int:
+    """Say on standard error what a Parquet file has, and give the exit code."""
+    if not written.rows:
+        raise click.ClickException(EMPTY)
+    before = f', {written.resumed} of them answered before' if written.resumed else ''
+    click.echo(f'wrote {written.rows} rows to {output}{before}', err=True)
+    return tell_failed(written.failed, written.rows)
+
+
+def tell_failed(failed: int, count: int) -> int:
+    """Say on standard error how many items failed, if any did, and give the exit code."""
+    if failed:
+        click.echo(f'Error: {failed} of {count} items failed', err=True)
+    return int(failed > 0)
+
+
 def shown(document: Any) -> str | None:
     """What a document was made of, for people."""
     return document.uri or document.text or None
@@ -87,10 +107,8 @@ class _Tally:
 
     def exit_code(self) -> int:
         if not self._all:
-            raise click.ClickException('the input is empty: give at least one item')
-        if self._failed:
-            click.echo(f'Error: {self._failed} of {self._all} items failed', err=True)
-        return int(self._failed > 0)
+            raise click.ClickException(EMPTY)
+        return tell_failed(self._failed, self._all)
 
 
 def _save(rows: list[Any], output: str) -> None:

@@ -1,30 +1,36 @@
-"""The four tasks as commands: inputs as arguments or lines, JSON lines out, as they come."""
+"""The four tasks as commands: inputs as arguments, lines or rows; JSON lines, words or Parquet out, as they come."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import os
-import stat
-import sys
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import Any, Iterator
 
 import click
 
-from .._options import NAMES as OPTIONS
-from .._plugins import plugins
 from .completion import files
-from .options import MODEL, find_model, parse_parameters, with_options
-from .output import shown, write_array, write_lines
+from .inputs import (
+    ONE_SOURCE,
+    TABLE,
+    TEXT_COLUMN,
+    counted,
+    images_of,
+    images_or_rows,
+    lines,
+    table_from,
+    texts_and_images,
+)
+from .job import begun
+from .options import MODEL, with_options
+from .output import shown
 
-if TYPE_CHECKING:
-    from ..model import Model
-
-SETTINGS = ('batch_size', 'prefetch', 'timeout', 'strict', 'on_item_error', 'journal', 'show_progress')
 ALLOW_PRIVATE = click.option(
     '--allow-private', is_flag=True, help='Fetch images from private addresses too, such as http://127.0.0.1.'
 )
-OUTPUT = click.option('--output', type=click.Path(dir_okay=False), help='Write there in place of standard output.')
+OUTPUT = click.option(
+    '--output',
+    type=click.Path(dir_okay=False),
+    help='Write there in place of standard output: Parquet if it ends in .parquet, else JSON lines.',
+)
 JSON = click.option('--json', 'as_json', is_flag=True, help='JSON lines on a terminal, too, as in files and pipes.')
 
 
@@ -32,12 +38,17 @@ JSON = click.option('--json', 'as_json', is_flag=True, help='JSON lines on a ter
 @click.argument('inputs', nargs=-1, shell_complete=files)
 @click.option('--text', 'texts', multiple=True, help='A text, whatever it looks like. May be repeated.')
 @click.option(
-    '--image', 'images', multiple=True, shell_complete=files, help='An image: path, URL or data URI. May be repeated.'
+    '--image',
+    'images',
+    multiple=True,
+    shell_complete=files,
+    help='An image: path, pattern, URL or data URI. May be repeated.',
 )
+@with_options((*TABLE, TEXT_COLUMN))
 @click.option(
     '--output',
     type=click.Path(dir_okay=False),
-    help='Write there: an array if it ends in .npy, else JSON lines.',
+    help='Write there: Parquet if it ends in .parquet, an array if in .npy, else JSON lines.',
 )
 @JSON
 @ALLOW_PRIVATE
@@ -53,36 +64,39 @@ def encode(
 ) -> int:
     """Embed texts and images. A terminal shows sizes and norms of the embeddings, --json the embeddings.
 
-    INPUTS are texts, or images where they have the file name of one; - reads a text from each line of
-    standard input.
+    INPUTS are texts, or images where they have the file name of one, with * and ? for several files; - reads a
+    text from each line of standard input.
 
     \b
     Example: inference-client encode 'hello world' photo.jpg --output embeddings.npy
     Example: inference-client encode - --journal run.journal --progress --output embeddings.jsonl < texts.txt
+    Example: inference-client encode 's3://bucket/photos/*.jpg' --output photos.parquet --on-item-error return
+    Example: inference-client encode --input posts.parquet --text-column body --keep id --output vectors.parquet
     """
-    if not (inputs or texts or images):
-        raise click.UsageError('nothing to encode: give texts or images')
     from .._inputs import Text
 
-    items = itertools.chain(
-        _texts_and_images(_lines(inputs), allow_private), map(Text, texts), _images(images, allow_private)
-    )
-    answers = _answers('encode', _counted(items, inputs), options, output)
-    if output and output.endswith('.npy'):
-        return write_array(answers, output)
-    return write_lines(answers, _embedding, output, as_json)
+    items: Any = table_from(options, allow_private)
+    if (items is None) == (not (inputs or texts or images)):
+        raise click.UsageError('nothing to encode: give texts or images' if items is None else ONE_SOURCE)
+    if items is None:
+        given = itertools.chain(
+            texts_and_images(lines(inputs), allow_private), map(Text, texts), images_of(images, allow_private)
+        )
+        items = counted(given, inputs)
+    return begun('encode', items, options, output, as_json).write(_embedding)
 
 
 @click.command()
-@click.argument('reference', shell_complete=files)
-@click.argument('candidates', nargs=-1, required=True, shell_complete=files)
+@click.argument('values', nargs=-1, metavar='REFERENCE CANDIDATES...', shell_complete=files)
+@with_options((*TABLE, TEXT_COLUMN))
+@click.option('--candidates-column', metavar='NAME', help='Its column with lists of texts, in place of CANDIDATES.')
 @OUTPUT
 @JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
 def rank(
-    reference: str,
-    candidates: tuple[str, ...],
+    values: tuple[str, ...],
+    candidates_column: str | None,
     output: str | None,
     as_json: bool,
     allow_private: bool,
@@ -90,116 +104,77 @@ def rank(
 ) -> int:
     """Order CANDIDATES by how well they go with REFERENCE, best first. A terminal shows bars.
 
-    Each is a text, or an image where it has the file name of one.
+    Each is a text, or an image where it has the file name of one. A reference such as '*.jpg' is each of the files.
+    With --input, its rows are the references, and all arguments are candidates.
 
     \b
     Example: inference-client rank photo.jpg 'a photo of a cat' 'a photo of a rocket'
+    Example: inference-client rank 'photos/*.jpg' 'a cat' 'a dog' --output ranked.parquet
     """
-    first, *others = _texts_and_images((reference, *candidates), allow_private)
-    return write_lines(_answers('rank', [(first, others)], options, output), _ranking, output, as_json)
+    if options['table'] is None:
+        table_from(options, allow_private, candidates=candidates_column)
+        if len(values) < 2:
+            raise click.UsageError('give REFERENCE and CANDIDATES: what to rank by, and at least one to rank')
+        references = texts_and_images(lines(values[:1]), allow_private)
+        items: Any = [(one, list(texts_and_images(values[1:], allow_private))) for one in references]
+    else:
+        if bool(values) == bool(candidates_column):
+            raise click.UsageError('give CANDIDATES for all rows, or --candidates-column')
+        candidates = candidates_column or list(texts_and_images(values, allow_private))
+        items = table_from(options, allow_private, candidates=candidates)
+    row = _ranking if isinstance(items, list) and len(items) == 1 else _ranking_of_several
+    return begun('rank', items, options, output, as_json).write(row)
 
 
 @click.command()
-@click.argument('images', nargs=-1, required=True, shell_complete=files)
+@click.argument('images', nargs=-1, shell_complete=files)
+@with_options(TABLE)
 @OUTPUT
 @JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
 def caption(images: tuple[str, ...], output: str | None, as_json: bool, allow_private: bool, **options: Any) -> int:
-    """Describe IMAGES: paths, URLs or data URIs; - reads one from each line of standard input.
+    """Describe IMAGES: paths, patterns such as '*.jpg', URLs or data URIs; - reads one from each line of standard
+    input.
 
     \b
     Example: inference-client caption photo.jpg
     Example: find . -name '*.jpg' | inference-client caption - --journal run.journal --on-item-error return
+    Example: inference-client caption --input photos.parquet --image-column image --output captions.parquet
     """
-    items = _counted(_images(_lines(images), allow_private), images)
-    return write_lines(_answers('caption', items, options, output), _answer, output, as_json)
+    items = images_or_rows(images, allow_private, options)
+    return begun('caption', items, options, output, as_json).write(_answer)
 
 
 @click.command()
-@click.argument('question')
-@click.argument('images', nargs=-1, required=True, shell_complete=files)
+@click.argument('question', required=False)
+@click.argument('images', nargs=-1, shell_complete=files)
+@with_options(TABLE)
+@click.option('--question-column', metavar='NAME', help='Its column with questions, in place of QUESTION.')
 @OUTPUT
 @JSON
 @ALLOW_PRIVATE
 @with_options(MODEL)
 def vqa(
-    question: str, images: tuple[str, ...], output: str | None, as_json: bool, allow_private: bool, **options: Any
+    question: str | None,
+    images: tuple[str, ...],
+    question_column: str | None,
+    output: str | None,
+    as_json: bool,
+    allow_private: bool,
+    **options: Any,
 ) -> int:
-    """Answer QUESTION about each of IMAGES; - reads one from each line of standard input.
+    """Answer QUESTION about each of IMAGES, which are as for caption.
 
     \b
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg
+    Example: inference-client vqa 'What is it?' --input photos.parquet --image-column image --output answers.parquet
     """
-    items = _counted(_images(_lines(images), allow_private), images)
-    return write_lines(_answers('vqa', items, options, output, question=question), _answer, output, as_json)
-
-
-def _answers(
-    task: str, items: Iterable[Any], options: dict[str, Any], output: str | None, **inputs: Any
-) -> Iterator[Any]:
-    """The answers as they come. What is wrong with the options is found at once."""
-    from .._policies import RetryPolicy
-
-    wait = options.pop('wait')
-    settings = {name: options.pop(name) for name in SETTINGS}
-    if settings['show_progress'] is None:
-        settings['show_progress'] = 'auto' if output or _is_file(sys.stdout) else False
-    settings['retry'] = RetryPolicy(attempts=options.pop('retries') + 1)
-    parameters = parse_parameters(options.pop('parameters'))
-    taken = sorted(_argument_names(task) & parameters.keys())
-    if taken:
-        raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
-    model = find_model(**options)
-    return _closing(model, model.stream(task, items, **inputs, **settings, **parameters), wait)
-
-
-def _closing(model: Model, answers: Iterator[Any], wait: float | None) -> Iterator[Any]:
-    with model:
-        if wait is not None:
-            model.wait_until_ready(wait)
-        yield from answers
-
-
-def _is_file(stream: Any) -> bool:
-    """Whether it leads to a file. What goes to a terminal, or to a program that may write to one, mixes with a bar."""
-    try:
-        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except (OSError, ValueError):  # it has been replaced by one without a file
-        return False
-
-
-def _argument_names(task: str) -> set[str]:
-    """Keywords that cannot be parameters, since the call has arguments of these names."""
-    arguments = inspect.signature(plugins().get('task', task).prepare).parameters.values()
-    return {*OPTIONS, *(one.name for one in arguments if one.kind is not one.VAR_KEYWORD)}
-
-
-def _lines(inputs: Iterable[str]) -> Iterator[str]:
-    for value in inputs:
-        if value == '-':
-            yield from (line.rstrip('\r\n') for line in sys.stdin)
-        else:
-            yield value
-
-
-def _texts_and_images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
-    from .._fetch import looks_like_image
-    from .._inputs import Image
-
-    for value in values:
-        yield Image(value, allow_private) if looks_like_image(value) else value
-
-
-def _images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
-    from .._inputs import Image
-
-    return (Image(value, allow_private) for value in values)
-
-
-def _counted(items: Iterable[Any], given: Iterable[str]) -> Iterable[Any]:
-    """The items as a list, whose length a progress bar can tell, unless some are still to be read."""
-    return items if '-' in given else list(items)
+    items = images_or_rows(images, allow_private, options, question=question_column)
+    if (question is None) == (question_column is None):
+        raise click.UsageError('give one QUESTION, or --question-column')
+    asked = {} if question is None else {'question': question}
+    return begun('vqa', items, options, output, as_json, **asked).write(_answer)
 
 
 def _embedding(document: Any) -> Iterator[dict[str, Any]]:
@@ -209,6 +184,10 @@ def _embedding(document: Any) -> Iterator[dict[str, Any]]:
 def _ranking(document: Any) -> Iterator[dict[str, Any]]:
     for match in document.matches:
         yield {'input': shown(match), **{name: score.value for name, score in sorted(match.scores.items())}}
+
+
+def _ranking_of_several(document: Any) -> Iterator[dict[str, Any]]:
+    return ({'reference': shown(document), **row} for row in _ranking(document))
 
 
 def _answer(document: Any) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,115 @@
+"""Answers as columns of Arrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import InputError, ProtocolError
+
+if TYPE_CHECKING:
+    from docarray import Document
+
+ORDER = ('input', 'question', 'embedding', 'response', 'matches', 'error')
+Row = Mapping[str, Any]
+
+
+def row_of(document: Document, task: str) -> Row:
+    """What is kept of an answer, without its content.
+
+    Raises:
+        InputError: there is nothing of the kind that these columns can hold.
+    """
+    row: dict[str, Any] = {'input': _plain(document.uri or document.text or None)}
+    if task == 'vqa':
+        row['question'] = _plain(document.tags.get('prompt'))
+    if 'error' in document.tags:
+        return {**row, 'error': _plain(document.tags['error'])}
+    found: dict[str, Any] = {}
+    if document.embedding is not None:
+        found['embedding'] = np.asarray(document.embedding, np.float32)
+    if isinstance(document.tags.get('response'), str):
+        found['response'] = _plain(document.tags['response'])
+    ranked = [one for one in document.matches if one.scores]
+    if ranked:
+        found['matches'] = [_match(one) for one in ranked]
+    if not found:
+        raise InputError(f'the answers of {task!r} have no embedding, response or scores: Parquet takes only these')
+    return {**row, **found}
+
+
+def table_of(rows: Sequence[Row], beside: Mapping[str, Any], errors: bool) -> pa.Table:
+    """A table of rows.
+
+    Args:
+        rows: as `row_of` gives them.
+        beside: columns that go before theirs.
+        errors: whether there is a column of errors, even if there are none.
+    """
+    columns = dict(beside)
+    for name in ORDER:
+        if any(name in row for row in rows) or (name == 'error' and errors):
+            columns[name] = _column(name, [row.get(name) for row in rows])
+    return pa.table(columns)
+
+
+def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """One schema for tables that are parts of one: a column that one of them lacks is null there.
+
+    Raises:
+        InputError: a column has different types.
+    """
+    fields: dict[str, pa.Field] = {}
+    for field in (field for schema in schemas for field in schema):
+        known = fields.get(field.name)
+        if known is not None and known.type != field.type:
+            raise InputError(
+                f'the column {field.name!r} is {known.type} in one part and {field.type} in another: '
+                'another model or another input answered; begin anew'
+            )
+        fields[field.name] = field
+    own = [fields.pop(name) for name in ORDER if name in fields]
+    return pa.schema([*fields.values(), *own])
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the columns of a unified schema."""
+    held = set(table.column_names)
+    columns = [table[field.name] if field.name in held else pa.nulls(table.num_rows, field.type) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
+def _column(name: str, values: list[Any]) -> pa.Array:
+    if name == 'embedding':
+        return _embeddings(values)
+    if name == 'matches':
+        scores = sorted({key for matches in values for match in matches or () for key in match} - {'input'})
+        match = pa.struct([('input', pa.string()), *((score, pa.float64()) for score in scores)])
+        return pa.array(values, pa.list_(match))
+    return pa.array(values, pa.string())
+
+
+def _embeddings(values: list[Any]) -> pa.Array:
+    shapes = {value.shape for value in values if value is not None}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        told = ' and '.join(map(str, sorted(shapes)))
+        raise ProtocolError(f'embeddings of shape {told}: expected one number of dimensions for all, as a column has')
+    ((size,),) = shapes
+    there = np.array([value is not None for value in values])
+    numbers = np.zeros((len(values), size), np.float32)
+    numbers[there] = np.stack([value for value in values if value is not None])
+    valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder='little').tobytes())
+    kind = pa.list_(pa.float32(), size)
+    return pa.Array.from_buffers(kind, len(values), [valid], children=[pa.array(numbers.reshape(-1))])
+
+
+def _match(match: Document) -> dict[str, Any]:
+    scores = {name: float(score.value) for name, score in match.scores.items()}
+    return {'input': _plain(match.uri or match.text or None), **scores}
+
+
+def _plain(text: str | None) -> str | None:
+    """A string without lone surrogates, which UTF-8 cannot hold; a name of a file may have them."""
+    return None if text is None else str(text).encode('utf-8', 'backslashreplace').decode()

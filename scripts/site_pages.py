@@ -46,6 +46,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     here = page.file.src_uri
     source = f'docs/{here}' if (ROOT / 'docs' / here).exists() else here
 
+    if '<div class="grid"' in markdown:
+        page.meta['hide'] = [
+            'toc'
+        ]  # for code side by side takes the width; on GitHub a page's own settings would be seen
+
     def within_site(link: re.Match[str]) -> str:
         if link[0].startswith('`'):
             return link[0]

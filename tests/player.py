@@ -31,21 +31,24 @@ class Player:
     `python` blocks share their names, in this process, and `bash` blocks what they export. A `text` or `json` block
     must be what was printed since the last one, `...` standing for anything; nothing may be printed that no block
     shows. An exception ends its block and is printed as its class and message. `inference-client serve` goes on until
-    the next one, or the end, on free ports. What follows a comment `not run: why` is left out.
+    the next one, or the end, on free ports. What follows a comment `not run: why` is left out. A `py` block is a
+    program for another client, which its first line names; what it prints must be what ours does.
 
     Args:
         folder: the working directory.
         monkeypatch: pytest's.
         urls: of a running server, by scheme; else those of a server of the page are on free ports.
         replaced: what stands in for parts of the page.
+        others: clients whose programs are run, too, and the interpreter that has them.
     """
 
-    def __init__(self, folder, monkeypatch, urls=None, replaced=None):
+    def __init__(self, folder, monkeypatch, urls=None, replaced=None, others=((), None)):
         self.names = {'__name__': '__main__'}
         self._folder, self._monkeypatch = folder, monkeypatch
         ports = [urls[scheme].rpartition(':')[2] for scheme in SCHEMES] if urls else free_ports(len(PORTS))
         self._ports = dict(zip(SCHEMES, map(str, ports)))
         self._replaced = {**dict(zip(PORTS, self._ports.values())), **(replaced or {})}
+        self._others, self._python_of_others = others
         self._server = None
         commands = folder / '.commands'
         commands.mkdir()
@@ -62,14 +65,17 @@ class Player:
 
     def play(self, text):
         """Run a page from its beginning to its end."""
-        printed = ''
+        printed, also = '', []
         for block in BLOCK.finditer(text):
             language, code = block['language'], self._filled(block['code'])
-            if block['skipped'] or language in FILES:
+            if (block['skipped'] and language != 'py') or language in FILES:
                 continue
             if language in PRINTED:
-                compare(code, printed)
-                printed = ''
+                for one in (printed, *also):
+                    compare(code, one)
+                printed, also = '', []
+            elif language == 'py':
+                also += self._other(code)
             else:
                 printed += {'python': self._python, 'bash': self._bash}[language](code)
         assert not printed, f'no block shows what was printed: {printed}'
@@ -87,6 +93,15 @@ class Player:
             except Exception as error:  # noqa: BLE001 - whatever a page shows
                 out.write(f'{type(error).__name__}: {error}\n')
         return out.getvalue()
+
+    def _other(self, code):
+        """What the program of another client prints, in a list; an empty one if that client is not here."""
+        if not code.startswith(tuple(f'# {client}\n' for client in self._others)):
+            return []
+        command = [self._python_of_others, '-c', code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode == 0, done.stderr
+        return [done.stdout]
 
     def _bash(self, code):
         if code.startswith('inference-client serve '):

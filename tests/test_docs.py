@@ -106,6 +106,14 @@ def test_every_page_is_in_the_navigation_of_the_site():
     assert '(docs/index.md)' in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
+def test_other_clients(server, tmp_path, monkeypatch):
+    played(page('migrate'), tmp_path, monkeypatch, PHOTOS, urls=server)
+
+
+def test_other_clients_print_the_same(server, jina_python, tmp_path, monkeypatch):
+    played(page('migrate'), tmp_path, monkeypatch, PHOTOS, urls=server, others=(['jina.Client'], jina_python))
+
+
 ALONE = ('index', 'tasks/index', 'tasks/encode', 'tasks/rank', 'tasks/caption', 'tasks/vqa', 'transports/local')
 
 

@@ -14,6 +14,7 @@ from doors import DOORS
 from flows import jina_server
 from hypothesis import HealthCheck, settings
 from sites import Site
+from strategies import SECONDARY, share
 
 from inference_client import _plugins
 
@@ -23,7 +24,7 @@ PHOTOS = HERE / 'photos'
 LONG = ('test_examples', 'test_docs', 'test_cli', 'test_journal', 'test_wire', 'test_embedded', 'test_server')
 
 settings.register_profile(
-    'suite', max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    'suite', max_examples=share(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile('suite')
 
@@ -40,8 +41,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest, so that no process is left with one of them at the end."""
+    """Begin with the files that take longest, so that no process is left with one of them at the end.
+
+    What is marked `once` is left out where another interpreter runs all.
+    """
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    for item in items if SECONDARY else ():
+        for mark in item.iter_markers('once'):
+            item.add_marker(pytest.mark.skip(reason=f'on the main interpreter only: {mark.kwargs["reason"]}'))
 
 
 @pytest.fixture(autouse=True)

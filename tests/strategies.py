@@ -1,16 +1,26 @@
-"""Hypothesis strategies, and the images and snapshots that tests of input share."""
+"""Hypothesis strategies, how many examples they make, and the images and snapshots that tests of input share."""
 
 from __future__ import annotations
 
 import base64
 import copy
 import io
+import os
 
 import numpy as np
 from docarray import Document
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+
+SECONDARY = bool(os.environ.get('TEST_SECONDARY'))
+"""Whether another interpreter, the main one, runs all of the tests, so that this one may leave some out."""
+
+
+def share(examples):
+    """How many of so many examples are made here: on the main interpreter all, elsewhere a quarter."""
+    return max(1, examples // 4) if SECONDARY else examples
+
 
 SURROGATES = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)
 

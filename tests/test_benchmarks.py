@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once(reason='benchmarks run on one interpreter')
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / 'benchmarks'
 
 

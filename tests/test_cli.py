@@ -597,6 +597,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.once(reason='memory is kept by this code, not by the interpreter')
 def test_the_memory_of_a_long_run_is_bounded(cli, plain_flow, tmp_path):
     texts, peaks = tmp_path / 'texts', []
     for count in (2_000, 40_000):

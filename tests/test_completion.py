@@ -117,6 +117,7 @@ def terminal(command, home):
     ],
     ids=['bash', 'zsh'],
 )
+@pytest.mark.once(reason='shells do the same with all of them')
 def test_a_shell_completes_what_a_person_types(tmp_path, command, prepare):
     """Each line is typed with Tab; then, at its beginning, what shows its words in brackets."""
     with terminal(command, tmp_path) as typed:
@@ -129,6 +130,7 @@ def test_a_shell_completes_what_a_person_types(tmp_path, command, prepare):
             )
 
 
+@pytest.mark.once(reason='shells do the same with all of them')
 def test_fish_completes_what_a_person_types(tmp_path):
     variables = shell('fish', tmp_path)
     lines = ''.join(f'complete -C "inference-client {line}"; echo\n' for line in LINES)

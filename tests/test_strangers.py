@@ -23,6 +23,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from peers import HOST
 from services import service
+from strategies import share
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_socket
 
@@ -185,7 +186,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@effort(max_examples=200)
+@effort(max_examples=share(200))
 @given(REQUESTS | JSON)
 def test_whatever_json_comes(running, value):
     answer = post(running, json.dumps(value))
@@ -223,7 +224,7 @@ def channel(running):
         yield made
 
 
-@effort(max_examples=200)
+@effort(max_examples=share(200))
 @given(messages())
 def test_whatever_bytes_come_over_grpc(channel, data):
     try:
@@ -382,6 +383,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
 # -- what the description says
 
 
+@pytest.mark.once(reason='it is the description that is tried')
 def test_it_does_what_its_openapi_says(running):
     """schemathesis sends what the description allows and what it does not, and compares the answers with it."""
     schemathesis = pytest.importorskip('schemathesis')

@@ -238,6 +238,7 @@ ENGINE = """
 """
 
 
+@pytest.mark.once(reason='memory is kept by this code, not by the interpreter')
 @pytest.mark.parametrize('scheme', ['grpc', 'local'])
 def test_memory_does_not_grow_with_the_inputs(plain_flow, tmp_path, scheme):
     write_distribution(tmp_path, 'same', {'same': 'same_engine'}, same_engine=ENGINE)

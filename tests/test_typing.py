@@ -12,6 +12,8 @@ from pages import ROOT
 pytest.importorskip('mypy', reason='mypy does not run on Python 3.8 and 3.9')
 from mypy import api
 
+pytestmark = pytest.mark.once(reason='mypy checks for one version of Python, whichever runs it')
+
 EXAMPLES = ROOT / 'examples'
 CONFIGURATION = """
     [mypy]

@@ -7,7 +7,7 @@ import logging
 import random
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from docarray import Document, DocumentArray
 
@@ -15,6 +15,9 @@ from ._echo import outgoing
 from ._messages import Request
 from ._policies import RETRY, TIMEOUTS, BystanderError, RetryPolicy, Timeouts
 from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError, UnsupportedTaskError
+
+if TYPE_CHECKING:
+    from ._telemetry import AttemptTrace, BatchTrace, CallTrace
 
 logger = logging.getLogger('inference_client.retry')
 
@@ -36,6 +39,7 @@ class Plan:
         recall: gives the answer to a document if an earlier call has it.
         record: keeps answers, each with the document that was sent; None is for one that failed.
         note: is told of the documents of the input.
+        trace: is told of batches and attempts, where OpenTelemetry is set up.
     """
 
     endpoint: str = '/'
@@ -50,6 +54,7 @@ class Plan:
     recall: Callable[[Document], Document | None] | None = None
     record: Callable[[Sequence[tuple[Document, Document | None]]], None] | None = None
     note: Callable[[Sequence[Document]], None] | None = None
+    trace: CallTrace | None = None
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Batch:
     deadline: float | None = None  # for all its attempts
     shared: bool = False  # whether another was under way at the same time as its last attempt
     alone: bool = False  # to be sent with no other under way, to see what it comes to by itself
+    trace: BatchTrace | None = None
 
     @property
     def documents(self) -> list[Document]:
@@ -113,7 +119,7 @@ class Batches:
         for one in (batch, *self.out.values()):
             one.shared = bool(self.out)
         documents = DocumentArray([outgoing(document) for _, document in batch.items])
-        request = Request(self._plan.endpoint, documents, self._plan.parameters)
+        request = Request(self._plan.endpoint, documents, self._plan.parameters, trace=self._traced(batch))
         self.out[request.id] = batch
         return request
 
@@ -128,9 +134,18 @@ class Batches:
         deadline = self.out[request.id].deadline
         return self._plan.timeouts.within(self._plan.timeouts.total if deadline is None else deadline - now)
 
+    def answered(self, request_id: str) -> None:
+        """Take one back that was answered."""
+        self._landed(self.out.pop(request_id), None, over=True)
+
     def fail(self, request_id: str, error: InferenceError, now: float) -> Batch | None:
         """Take one back that failed; gives it if it is not sent again: as it is, in halves, or alone."""
         batch = self.out.pop(request_id)
+        given_up = self._given_up(batch, error, now)
+        self._landed(batch, error, over=given_up is not None)
+        return given_up
+
+    def _given_up(self, batch: Batch, error: InferenceError, now: float) -> Batch | None:
         if isinstance(error, BystanderError) and now < (batch.deadline or 0) and not self._stopped:
             self._put_off(now, batch)
             return None
@@ -181,6 +196,22 @@ class Batches:
         if self._plan.return_errors and isinstance(error, (ProtocolError, UnsupportedTaskError)):
             return not self.able
         return isinstance(error, RequestTooLargeError)
+
+    def _traced(self, batch: Batch) -> AttemptTrace | None:
+        trace = self._plan.trace
+        if trace is None:
+            return None
+        if batch.trace is None:
+            batch.trace = trace.batch(len(batch.items), batch.items[0][0])
+        return trace.attempt(batch.trace)
+
+    def _landed(self, batch: Batch, error: InferenceError | None, over: bool) -> None:
+        trace = self._plan.trace
+        if trace is None or batch.trace is None:
+            return
+        trace.landed(batch.trace, error)
+        if over or not any(one is batch for _, _, one in self._due):  # its halves are sent in its place
+            trace.over(batch.trace, error, len(batch.items) if over else 0)
 
     def _is_blocked(self) -> bool:
         """Whether the next batch must wait for an answer to another."""

@@ -20,6 +20,7 @@ from ._policies import timeouts_of
 from ._profile import Probe
 from ._progress import total_of
 from ._run import Run
+from ._telemetry import begin
 from .errors import InferenceError, InputError, TaskFallbackWarning, TransportError, UnsupportedTaskError, not_picklable
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Tasks(Generic[A]):
             call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
+        run.begin_trace = functools.partial(begin, run.task.name, self.spec, self.url)
         run.awaits = self._awaits
         run.keeps = inputs is None
         run.trust_env = self._options.trust_env

@@ -8,6 +8,7 @@ It takes turns: give what is answered, else send what may be sent, else wait.
 
 from __future__ import annotations
 
+import contextvars
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -139,6 +140,12 @@ class _Flights:
 
     def _start(self, request: Request, timeouts: Timeouts, now: float, alone: bool) -> Response | None:
         """Send a request; gives the response where that is already there."""
+        if request.trace is None:
+            return self._started(request, timeouts, now, alone)
+        with request.trace:
+            return self._started(request, timeouts, now, alone)
+
+    def _started(self, request: Request, timeouts: Timeouts, now: float, alone: bool) -> Response | None:
         future = self._transport.submit(request, timeouts)
         if future is not None:
             flight = _Flight(request, timeouts.read, now + timeouts.read, self._transport.read)
@@ -147,7 +154,7 @@ class _Flights:
         else:
             if self._pool is None:
                 self._pool = Threads(self._exchange.window)
-            future = self._pool.submit(self._transport.send, request, timeouts)
+            future = self._pool.submit(contextvars.copy_context().run, self._transport.send, request, timeouts)
             flight = _Flight(request, timeouts.read, None, _as_it_is)
         self._running[future] = flight
         future.add_done_callback(self._done.put)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, AsyncIterator
 
 from ._drivers import Explain, Observe, answer_to
@@ -71,7 +72,7 @@ class _Tasks:
             if request is None:
                 break
             sending = self._send(request, exchange.timeouts(request, now))
-            if few and not self._running and exchange.single:
+            if few and not self._running and exchange.single and request.trace is None:
                 await sending
             else:
                 self._running.add(asyncio.ensure_future(sending))
@@ -100,7 +101,8 @@ class _Tasks:
 
     async def _send(self, request: Request, timeouts: Timeouts) -> None:
         try:
-            response = answer_to(request, await self._transport.send(request, timeouts))
+            with request.trace or nullcontext():
+                response = answer_to(request, await self._transport.send(request, timeouts))
         except Exception as error:  # noqa: BLE001 - a transport may be somebody's code
             self._exchange.fail(request.id, self._explain(error), time.monotonic())
         else:

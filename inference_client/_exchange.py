@@ -131,7 +131,7 @@ class Exchange:
             self.fail(response.id, error, now)
             return
         self._batches.able = True
-        del self._batches.out[response.id]
+        self._batches.answered(response.id)
         self._record(sent, [None if isinstance(one, InferenceError) else one for one in answered])
         self._finish(
             batch.items,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 if TYPE_CHECKING:
     from docarray import Document, DocumentArray
 
+    from ._telemetry import AttemptTrace
+
 
 @dataclass(frozen=True)
 class Request:
@@ -19,12 +21,19 @@ class Request:
         documents: with text, an encoded image in `.blob` or pixels in `.tensor`.
         parameters: strings, finite numbers, booleans, None, and lists and dicts of these.
         id: what the response must carry.
+        trace: where OpenTelemetry is set up, what traces this attempt; it is the current span within it.
     """
 
     endpoint: str
     documents: DocumentArray
     parameters: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace: AttemptTrace | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a transport sends beside the message: to which trace the request belongs, if to any."""
+        return {} if self.trace is None else self.trace.headers
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._batches import Plan
     from ._journal import Journal
     from ._options import Options
+    from ._telemetry import CallTrace
     from .tasks.base import Call, Task
 
 
@@ -36,6 +37,7 @@ class Run:
         trust_env: whether images are fetched through proxies of the environment.
         keeps: whether there is a result, which knows the files that the caller named; a stream has none.
         prepare_more: makes documents of further inputs of a stream.
+        begin_trace: tells OpenTelemetry of the call, where that is set up.
     """
 
     exchange: Exchange
@@ -45,6 +47,8 @@ class Run:
     trust_env = True
     keeps = True
     prepare_more: Callable[[Iterable[Any]], Iterable[Document]]
+    begin_trace: Callable[[], CallTrace | None]
+    _trace: CallTrace | None = None
 
     def __init__(self, task: Task[Any], call: Call, options: Options, model: str, plan: Plan) -> None:
         self.task = task
@@ -64,7 +68,9 @@ class Run:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._trace is not None:
+            self._trace.close(error, self.exchange.fed)
         self._stack.close()
 
     def result(self, done: list[Document]) -> Any:
@@ -78,6 +84,7 @@ class Run:
 
     def _open(self) -> None:
         journal = self._journal()
+        self._trace = self.begin_trace()
         self.exchange = Exchange(
             replace(
                 self._plan,
@@ -87,6 +94,7 @@ class Run:
                 recall=journal.recall if journal else None,
                 record=journal.record if journal else None,
                 note=self._note if self.keeps else None,
+                trace=self._trace,
             )
         )
         self.observer = self._stack.enter_context(Observer(self._options, self.task.name, self.total, self.awaits))

@@ -307,7 +307,9 @@ def _fill(draw, message, field, depth):
             held.extend([value] * draw(st.integers(1, 3)))
         else:
             setattr(message, field.name, value)
-    elif hasattr(held, 'get_or_create'):  # a map
+    elif field.message_type.GetOptions().map_entry and not hasattr(held, 'get_or_create'):  # a map of strings
+        held.update(draw(st.dictionaries(texts(0), texts(0), max_size=2)))
+    elif hasattr(held, 'get_or_create'):  # a map of messages
         inner = held.get_or_create(draw(st.sampled_from(['sparse_format', 'a', ''])))
         if depth:
             inner.CopyFrom(draw(messages(type(inner), depth - 1)))

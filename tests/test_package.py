@@ -46,6 +46,7 @@ LAYERS = [
         '_policies',
         '_scores',
         '_spec',
+        '_telemetry',
         '_threads',
         'hookspecs',
     },

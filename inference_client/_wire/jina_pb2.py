@@ -17,27 +17,31 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inference_client/_wire/jina.proto\x12\x15inference_client.wire\x1a\x0e\x64ocarray.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n\x10\x44\x61taRequestProto\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".inference_client.wire.HeaderProto\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06routes\x18\x03 \x03(\x0b\x32!.inference_client.wire.RouteProto\x12\x35\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\'.inference_client.wire.DataContentProto\"c\n\x10\x44\x61taContentProto\x12,\n\x04\x64ocs\x18\x01 \x01(\x0b\x32\x1c.docarray.DocumentArrayProtoH\x00\x12\x14\n\ndocs_bytes\x18\x02 \x01(\x0cH\x00\x42\x0b\n\tdocuments\"\xd7\x01\n\x0bHeaderProto\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0b\x32\".inference_client.wire.StatusProto\x12\x1a\n\rexec_endpoint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0ftarget_executor\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07timeout\x18\x05 \x01(\rH\x02\x88\x01\x01\x42\x10\n\x0e_exec_endpointB\x12\n\x10_target_executorB\n\n\x08_timeout\"\xbf\x01\n\x0bStatusProto\x12;\n\x04\x63ode\x18\x01 \x01(\x0e\x32-.inference_client.wire.StatusProto.StatusCode\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x38\n\texception\x18\x03 \x01(\x0b\x32%.inference_client.wire.ExceptionProto\"$\n\nStatusCode\x12\x0b\n\x07SUCCESS\x10\x00\x12\t\n\x05\x45RROR\x10\x01\"N\n\x0e\x45xceptionProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12\x0e\n\x06stacks\x18\x03 \x03(\t\x12\x10\n\x08\x65xecutor\x18\x04 \x01(\t\"#\n\x0e\x45ndpointsProto\x12\x11\n\tendpoints\x18\x01 \x03(\t\"\xb0\x01\n\nRouteProto\x12\x10\n\x08\x65xecutor\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x04 \x01(\x0b\x32\".inference_client.wire.StatusProtob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!inference_client/_wire/jina.proto\x12\x15inference_client.wire\x1a\x0e\x64ocarray.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n\x10\x44\x61taRequestProto\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".inference_client.wire.HeaderProto\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06routes\x18\x03 \x03(\x0b\x32!.inference_client.wire.RouteProto\x12\x35\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\'.inference_client.wire.DataContentProto\"c\n\x10\x44\x61taContentProto\x12,\n\x04\x64ocs\x18\x01 \x01(\x0b\x32\x1c.docarray.DocumentArrayProtoH\x00\x12\x14\n\ndocs_bytes\x18\x02 \x01(\x0cH\x00\x42\x0b\n\tdocuments\"\xc4\x02\n\x0bHeaderProto\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0b\x32\".inference_client.wire.StatusProto\x12\x1a\n\rexec_endpoint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0ftarget_executor\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07timeout\x18\x05 \x01(\rH\x02\x88\x01\x01\x12=\n\x05trace\x18\xe8\x07 \x03(\x0b\x32-.inference_client.wire.HeaderProto.TraceEntry\x1a,\n\nTraceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_exec_endpointB\x12\n\x10_target_executorB\n\n\x08_timeout\"\xbf\x01\n\x0bStatusProto\x12;\n\x04\x63ode\x18\x01 \x01(\x0e\x32-.inference_client.wire.StatusProto.StatusCode\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x38\n\texception\x18\x03 \x01(\x0b\x32%.inference_client.wire.ExceptionProto\"$\n\nStatusCode\x12\x0b\n\x07SUCCESS\x10\x00\x12\t\n\x05\x45RROR\x10\x01\"N\n\x0e\x45xceptionProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12\x0e\n\x06stacks\x18\x03 \x03(\t\x12\x10\n\x08\x65xecutor\x18\x04 \x01(\t\"#\n\x0e\x45ndpointsProto\x12\x11\n\tendpoints\x18\x01 \x03(\t\"\xb0\x01\n\nRouteProto\x12\x10\n\x08\x65xecutor\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x04 \x01(\x0b\x32\".inference_client.wire.StatusProtob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inference_client._wire.jina_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
+  _globals['_HEADERPROTO_TRACEENTRY']._options = None
+  _globals['_HEADERPROTO_TRACEENTRY']._serialized_options = b'8\001'
   _globals['_DATAREQUESTPROTO']._serialized_start=140
   _globals['_DATAREQUESTPROTO']._serialized_end=361
   _globals['_DATACONTENTPROTO']._serialized_start=363
   _globals['_DATACONTENTPROTO']._serialized_end=462
   _globals['_HEADERPROTO']._serialized_start=465
-  _globals['_HEADERPROTO']._serialized_end=680
-  _globals['_STATUSPROTO']._serialized_start=683
-  _globals['_STATUSPROTO']._serialized_end=874
-  _globals['_STATUSPROTO_STATUSCODE']._serialized_start=838
-  _globals['_STATUSPROTO_STATUSCODE']._serialized_end=874
-  _globals['_EXCEPTIONPROTO']._serialized_start=876
-  _globals['_EXCEPTIONPROTO']._serialized_end=954
-  _globals['_ENDPOINTSPROTO']._serialized_start=956
-  _globals['_ENDPOINTSPROTO']._serialized_end=991
-  _globals['_ROUTEPROTO']._serialized_start=994
-  _globals['_ROUTEPROTO']._serialized_end=1170
+  _globals['_HEADERPROTO']._serialized_end=789
+  _globals['_HEADERPROTO_TRACEENTRY']._serialized_start=695
+  _globals['_HEADERPROTO_TRACEENTRY']._serialized_end=739
+  _globals['_STATUSPROTO']._serialized_start=792
+  _globals['_STATUSPROTO']._serialized_end=983
+  _globals['_STATUSPROTO_STATUSCODE']._serialized_start=947
+  _globals['_STATUSPROTO_STATUSCODE']._serialized_end=983
+  _globals['_EXCEPTIONPROTO']._serialized_start=985
+  _globals['_EXCEPTIONPROTO']._serialized_end=1063
+  _globals['_ENDPOINTSPROTO']._serialized_start=1065
+  _globals['_ENDPOINTSPROTO']._serialized_end=1100
+  _globals['_ROUTEPROTO']._serialized_start=1103
+  _globals['_ROUTEPROTO']._serialized_end=1279
 # @@protoc_insertion_point(module_scope)

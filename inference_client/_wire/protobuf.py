@@ -26,6 +26,8 @@ def encode_request(request: Request) -> bytes:
     try:
         if request.parameters:
             message.parameters.update(request.parameters)
+        if request.trace is not None:
+            message.header.trace.update(request.headers)
         for document in request.documents:
             write_document(message.data.docs.docs.add(), document)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

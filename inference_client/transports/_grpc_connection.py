@@ -16,7 +16,7 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import grpc
 
@@ -60,11 +60,11 @@ class Connection:
         self._is_gateway: bool | None = None  # None: not known yet
         self._made_by = time.monotonic() + seconds
 
-    def submit(self, request_id: str, data: bytes, seconds: float) -> Future[Any]:
-        """Send a request; the future holds the parsed answer."""
+    def submit(self, request_id: str, data: bytes, seconds: float, headers: Mapping[str, str]) -> Future[Any]:
+        """Send a request; the future holds the parsed answer. What has headers goes alone, for a stream has one set."""
         try:
-            stream = self._gateway_stream()
-            answer = stream.submit(request_id, data) if stream else self._submit_alone(data, seconds)
+            stream = None if headers else self._gateway_stream()
+            answer = stream.submit(request_id, data) if stream else self._submit_alone(data, seconds, headers)
         except ValueError as error:  # gRPC's, where the channel was closed meanwhile
             self.usable = False
             raise unreachable(error) from error
@@ -175,9 +175,9 @@ class Connection:
         else:
             self._probe = None  # to ask again
 
-    def _submit_alone(self, data: bytes, seconds: float) -> Future[Any]:
+    def _submit_alone(self, data: bytes, seconds: float, headers: Mapping[str, str]) -> Future[Any]:
         answer: Future[Any] = Future()
-        call = self._unary.future(data, timeout=seconds, metadata=self._metadata)
+        call = self._unary.future(data, timeout=seconds, metadata=(*self._metadata, *headers.items()))
         call.add_done_callback(partial(_hand_out, answer, partial(self._translated, seconds=seconds)))
         answer.add_done_callback(lambda one: call.cancel() if one.cancelled() else None)
         return answer

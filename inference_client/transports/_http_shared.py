@@ -72,24 +72,27 @@ class Packed(NamedTuple):
         data: the body.
         kind: its media type, which the answer should have, too.
         documents: those of the request, as they are in the body.
+        trace: the request's headers.
     """
 
     data: bytes
     kind: str
     documents: DocumentArray
+    trace: Mapping[str, str]
 
     @property
     def headers(self) -> dict[str, str]:
         """That go with the body."""
-        return {'Content-Type': self.kind, 'Accept': self.kind}
+        return {**self.trace, 'Content-Type': self.kind, 'Accept': self.kind}
 
 
 def packed(request: Request, as_protobuf: bool) -> Packed:
     """A request, ready to be sent."""
     if as_protobuf:
-        return Packed(protobuf.encode_request(request), PROTOBUF, request.documents)
+        return Packed(protobuf.encode_request(request), PROTOBUF, request.documents, request.headers)
     documents = pack(request.documents)
-    return Packed(json.encode_request(dataclasses.replace(request, documents=documents)), JSON, documents)
+    data = json.encode_request(dataclasses.replace(request, documents=documents))
+    return Packed(data, JSON, documents, request.headers)
 
 
 def unpacked(content: bytes, headers: Mapping[str, str], request: Request, sent: Packed) -> Response:

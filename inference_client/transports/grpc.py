@@ -63,7 +63,7 @@ class GrpcTransport(Transport):
 
     def submit(self, request: Request, timeouts: Timeouts) -> Future[Any]:
         data = encode_request(request)
-        return self._connected(timeouts.connect).submit(request.id, data, timeouts.read)
+        return self._connected(timeouts.connect).submit(request.id, data, timeouts.read, request.headers)
 
     def read(self, answer: Any) -> Response:
         return read_response(answer)

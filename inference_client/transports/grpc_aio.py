@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Mapping
 
 import grpc
 import grpc.aio
@@ -19,6 +20,8 @@ from . import _grpc_settings as settings
 from ._loops import PerLoop
 from ._pending import is_silent
 from .base import AsyncTransport, TransportOptions
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class AsyncGrpcTransport(AsyncTransport):
@@ -36,7 +39,7 @@ class AsyncGrpcTransport(AsyncTransport):
         self._lines: PerLoop[_Line] = PerLoop(partial(_open, address, options), _close)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        answer = await self._ask(settings.UNARY, encode_request(request), timeouts)
+        answer = await self._ask(settings.UNARY, encode_request(request), timeouts, request.headers)
         return dataclasses.replace(read_response(decode_message(answer)), id=request.id)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
@@ -58,20 +61,21 @@ class AsyncGrpcTransport(AsyncTransport):
     async def close(self) -> None:
         await self._lines.close()
 
-    async def _ask(self, method: str, data: bytes, timeouts: Timeouts) -> bytes:
+    async def _ask(self, method: str, data: bytes, timeouts: Timeouts, headers: Mapping[str, str] = EMPTY) -> bytes:
         try:
-            return await self._call(method, data, timeouts)
+            return await self._call(method, data, timeouts, headers)
         except grpc.aio.AioRpcError as error:
             raise settings.translated(error, timeouts.read) from error
         except grpc.aio.UsageError as error:  # closed meanwhile
             raise unreachable(error) from error
 
-    async def _call(self, method: str, data: bytes, timeouts: Timeouts) -> bytes:
+    async def _call(self, method: str, data: bytes, timeouts: Timeouts, headers: Mapping[str, str] = EMPTY) -> bytes:
         line = await self._lines.get(timeouts.connect)
         asked = time.monotonic()
         line.under_way += 1
         try:
-            call = line.channel.unary_unary(method)(data, timeout=timeouts.read, metadata=self._metadata)
+            metadata = (*self._metadata, *headers.items())
+            call = line.channel.unary_unary(method)(data, timeout=timeouts.read, metadata=metadata)
             code = await settings.code_of(call)
             if code is grpc.StatusCode.CANCELLED and line.ended:
                 raise closed()

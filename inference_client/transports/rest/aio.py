@@ -18,7 +18,7 @@ from .address import Address
 from .dialect import Dialect
 from .http import HttpAnswer, HttpCall, Steps
 from .limits import Pace
-from .transport import advance
+from .transport import advance, carrying
 
 
 class AsyncRestTransport(AsyncHttpTransport):
@@ -30,7 +30,8 @@ class AsyncRestTransport(AsyncHttpTransport):
         self._pace = Pace()
 
     async def send(self, request: Request, timeouts: Timeouts) -> Response:
-        return Response(request.id, await self._run(self._dialect.run(request), timeouts, weight(request)))
+        steps = carrying(self._dialect.run(request), request.headers)
+        return Response(request.id, await self._run(steps, timeouts, weight(request)))
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
         ready: bool = await self._run(self._dialect.ready(), timeouts)

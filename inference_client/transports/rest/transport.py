@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar, Mapping, NamedTuple
 
 from ..._http import Deadline
 from ..._messages import Request, Response
@@ -34,6 +35,15 @@ def advance(steps: Steps[Any], answer: HttpAnswer | None) -> HttpCall | Done:
         return Done(end.value)
 
 
+def carrying(steps: Steps[Any], headers: Mapping[str, str]) -> Steps[Any]:
+    """The same steps, each call with these headers, too."""
+    step = advance(steps, None)
+    while isinstance(step, HttpCall):
+        answer = yield replace(step, headers={**headers, **step.headers})
+        step = advance(steps, answer)
+    return step.value
+
+
 class RestTransport(HttpTransport):
     """A server with a REST API; a subclass names its dialect.
 
@@ -61,7 +71,7 @@ class RestTransport(HttpTransport):
         return AsyncRestTransport(url, options, address, cls.dialect_class(address))
 
     def send(self, request: Request, timeouts: Timeouts) -> Response:
-        return Response(request.id, self._run(self._dialect.run(request), timeouts))
+        return Response(request.id, self._run(carrying(self._dialect.run(request), request.headers), timeouts))
 
     def is_ready(self, timeouts: Timeouts) -> bool:
         ready: bool = self._run(self._dialect.ready(), timeouts)

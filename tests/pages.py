@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from isolated import output_of, write_distribution
@@ -46,3 +47,20 @@ def run_tests(file):
     counts = {outcome: int(count) for count, outcome in re.findall(r'(\d+) (\w+)', told.splitlines()[-1])}
     assert not counts.keys() & {'failed', 'error', 'errors'}, told
     return counts
+
+
+def check_commands(text):
+    """See that the command line takes each `inference-client ...` in a text, and give how many; none is run."""
+    import click
+
+    from inference_client.cli import cli
+
+    text = re.sub(r'\\\n| # .*', ' ', text)
+    lines = re.findall(r"inference-client ((?:'[^']*'|[^|<>)\n])*)", text)
+    for line in lines:
+        called, arguments = cli, shlex.split(line)
+        while isinstance(called, click.Group):
+            name, *arguments = arguments
+            called = called.get_command(None, name)
+        called.make_context(name, arguments).close()
+    return len(lines)

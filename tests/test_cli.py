@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import orjson
 import pytest
 from directory import TOKEN, model_directory
 from isolated import output_of, write_distribution
+from pages import check_commands
 from peers import embed_json, http_peer
 from terminals import needs_terminals, rest_of
 
@@ -346,20 +346,11 @@ def pages():
 
 @pytest.mark.parametrize(('words', 'command'), [pytest.param(*page, id=page[0]) for page in pages()])
 def test_help_shows_examples_which_the_command_takes(words, command, tmp_path, monkeypatch):
-    import click
-
-    from inference_client.cli import cli
-
     monkeypatch.chdir(tmp_path)
     Path('service.toml').touch()  # which an example reads
     examples = re.findall(r'^ *Example: (.*)', command.help, re.MULTILINE)
     assert any(re.search(f'inference-client {words}( |[|)]|$)', one) for one in examples)
-    for line in re.findall(r"inference-client ((?:'[^']*'|[^|<>)\n])*)", '\n'.join(examples)):
-        called, arguments = cli, shlex.split(line)
-        while isinstance(called, click.Group):
-            name, *arguments = arguments
-            called = called.get_command(None, name)
-        called.make_context(name, arguments).close()
+    assert check_commands('\n'.join(examples))
 
 
 PLUGIN = """

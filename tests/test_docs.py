@@ -13,7 +13,7 @@ import sys
 import pytest
 from isolated import output_of
 from model_servers import InfinityServer, TeiServer
-from pages import ROOT, blocks, run_program, run_tests
+from pages import ROOT, blocks, check_commands, run_program, run_tests
 from player import played
 from rest_servers import JinaAIServer, LlamaCppServer, OllamaServer, VllmServer, serving
 from triton_server import CLIP, Model, TritonServer
@@ -117,6 +117,24 @@ def test_other_clients_print_the_same(server, jina_python, tmp_path, monkeypatch
 
 
 ALONE = ('index', 'tasks/index', 'tasks/encode', 'tasks/rank', 'tasks/caption', 'tasks/vqa', 'transports/local')
+
+
+COMMANDS = [path for path in PAGES if re.search(r'^inference-client', path.read_text(encoding='utf-8'), re.MULTILINE)]
+
+
+@pytest.mark.parametrize('path', [*COMMANDS, ROOT / 'README.md'], ids=lambda path: path.stem)
+def test_the_command_line_takes_what_a_page_says(path):
+    pytest.importorskip('click')
+    text = path.read_text(encoding='utf-8')
+    assert check_commands('\n'.join(blocks(text, 'bash') + blocks(text, 'ini')))
+
+
+def test_the_service_takes_the_configuration_of_its_page(tmp_path, monkeypatch):
+    pytest.importorskip('prometheus_client')
+    monkeypatch.chdir(tmp_path)
+    (configuration,) = blocks(page('self-hosting'), 'toml')
+    (tmp_path / 'service.toml').write_text(configuration, encoding='utf-8')
+    assert check_commands('inference-client serve --config service.toml') == 1
 
 
 def test_the_api_reference_has_every_public_name():

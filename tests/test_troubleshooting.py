@@ -31,6 +31,8 @@ from inference_client.testing import FakeTransport, client_for
 
 pytestmark = pytest.mark.once(reason='the page shows the same everywhere')
 
+pytestmark = pytest.mark.once(reason='the messages are the same everywhere')
+
 PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text(encoding='utf-8')
 ENTRIES = {
     heading: blocks(text, 'text') for heading, text in re.findall(r'^### ([^\n]+)\n(.*?)(?=^##|\Z)', PAGE, re.S | re.M)

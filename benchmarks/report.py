@@ -1,4 +1,4 @@
-"""Makes of `results.json` the tables of `benchmarks/README.md`, the summary of `docs/performance.md`, and `docs/plots`.
+"""Makes of `results.json` the tables of `benchmarks/README.md`, `docs/performance.md` and the README, and `docs/plots`.
 
 The plots need matplotlib; `--tables` does without them.
 """
@@ -35,6 +35,17 @@ SUMMARY = (
     ('8 threads, one client, 1 s each', 'threads', '', 'wall'),
     ('1,000 calls at once, one event loop', 'at_once', '', 'wall'),
 )
+HEADLINE = (
+    ('one short text over gRPC, median', 'single', 'grpc', 'p50', 'ms'),
+    ('one short text over HTTP, median', 'single', 'http', 'p50', 'ms'),
+    ('one short text over WebSocket, median', 'single', 'ws', 'p50', 'ms'),
+    ('64 images of 200 kB over gRPC', 'images', 'grpc', 'wall', 'ms'),
+    ('8 threads with a request of a second each, gRPC', 'threads', 'grpc', 'wall', 'ms'),
+    ('memory for a stream of 200,000 texts, WebSocket', 'memory', 'ws', '200,000', 'MB'),
+)
+IMPORTS = ('import inference_client', 'import jina')
+INSTALLS = HERE / 'installs.json'  # by installs.py
+PEER = 'jina 3.33.1'
 
 
 def rows(results: dict[str, Any], work: str) -> Iterator[tuple[str, str, str, float, str]]:
@@ -85,6 +96,21 @@ def summary(results: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def headline(results: dict[str, Any]) -> str:
+    """What the README shows of them: medians beside those of the peer, and what an installation weighs."""
+    lines = ['| | this client | `jina.Client` 3.33 |', '| --- | --- | --- |']
+    for title, work, case, measure, unit in HEADLINE:
+        medians = (statistics.median(results[work][case][name][measure]) for name in (OURS, 'jina.Client'))
+        lines.append(f'| {title} | {" | ".join(f"{_number(one)} {unit}" for one in medians)} |')
+    started = (f'{statistics.median(results["start"][name]["wall"]):,.0f} ms' for name in IMPORTS)
+    lines.append(f'| importing it | {" | ".join(started)} |')
+    sizes = json.loads(INSTALLS.read_text(encoding='utf-8'))
+    both = (sizes['3.11']['core'], sizes['peers'][PEER])
+    weights = (f'{one["packages"]} packages, {one["megabytes"]} MB' for one in both)
+    lines.append(f'| an installation on Python 3.11 | {" | ".join(weights)} |')
+    return '\n'.join(lines)
+
+
 def _times(slower: list[float], faster: list[float]) -> str:
     ratios = [one / other for one, other in zip(slower, faster)]
     return f'{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})'
@@ -96,7 +122,7 @@ def between_marks(page: str, text: str) -> str:
     return re.sub(mark, lambda found: found[1] + text + found[2], page, flags=re.DOTALL)
 
 
-PAGES = {HERE / 'README.md': tables, DOCS / 'performance.md': summary}
+PAGES = {HERE / 'README.md': tables, DOCS / 'performance.md': summary, HERE.parent / 'README.md': headline}
 
 
 def plot(results: dict[str, Any], work: str) -> None:

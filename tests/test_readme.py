@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import re
 import shlex
@@ -56,7 +57,7 @@ def test_python_of_the_readme(folder, hosted, server):
         code = code.replace('http://127.0.0.1:51001', server['http'])
         printed.append(run(code, namespace))
     output = ''.join(printed)
-    assert printed[0] == 'a photo of an Egyptian Mau\n'
+    assert printed[0] == '(384,)\na cat\na photo of an Egyptian Mau\na cat\n'
     assert re.search(r'^a photo of a cat \S+ \S+\na cup of coffee .*\na photo of a rocket ', output, re.MULTILINE)
     assert 'a photo of a cat\na photo of a rocket\n' in output
     assert output.count('a cat\n') >= 2  # is it a cat or a dog?
@@ -115,6 +116,33 @@ def test_curl_of_the_readme(server):
     command = shlex.split(line.replace('http://127.0.0.1:51001', server['http']))
     done = subprocess.run([*command, '-s'], capture_output=True, text=True, timeout=60, check=True)
     assert '"embedding":[' in done.stdout
+
+
+@pytest.fixture
+def picture(monkeypatch):
+    """The script that draws the terminal of the README."""
+    pytest.importorskip('onnxruntime')
+    monkeypatch.syspath_prepend(str(ROOT / 'scripts'))
+    return importlib.import_module('picture')
+
+
+def test_the_picture_shows_what_the_demo_prints_and_colour_says_nothing_more(picture):
+    drawn = picture.PICTURE.read_text(encoding='utf-8')
+    coloured, plain = picture.printed(), picture.printed(NO_COLOR='1')
+    assert re.search('\x1b\\[[0-9;]*3[0-9]m', coloured)
+    assert not re.search('\x1b\\[[0-9;]*3[0-9]m', plain)
+    assert not picture.differs(picture.drawn(coloured), picture.drawn(plain))
+    assert not picture.differs(picture.drawn(coloured), drawn)
+    assert picture.differs(picture.drawn(coloured), drawn.replace('a cup of coffee', 'a cup of tea'))
+    assert picture.differs(picture.drawn(coloured), drawn.replace('+0.52', '+0.42'))
+    assert 'http' not in drawn.replace('http://www.w3.org/2000/svg', '')
+
+
+def test_pictures_have_texts_for_those_who_do_not_see_them():
+    pages = [ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')]
+    found = [text for page in pages for text in re.findall(r'!\[([^]]*)\]\(', page.read_text(encoding='utf-8'))]
+    assert found
+    assert all(len(text) > 10 for text in found), found
 
 
 def test_files_that_the_readme_names_are_there():

@@ -25,7 +25,9 @@ TRANSPORTS = ('grpc', 'http', 'ws')
     help='In this process, or through a server that the demo starts (extra [server]).',
 )
 def demo(transport: str) -> None:
-    """Run the four tasks on two photos with the embedded model, and show results and times.
+    """Show the four tasks on two photos with the embedded model.
+
+    The table has what each gave, and how long it took.
 
     \b
     Example: inference-client demo --transport all
@@ -36,7 +38,7 @@ def demo(transport: str) -> None:
     with _urls(transport) as urls:
         for url in urls:
             console.print(_table(url))
-    console.print('The embedded model is small: see the README for what it cannot do.')
+    console.print('The embedded model is small, for trying things out: CLIP and BLIP-2 see far more.')
 
 
 @contextlib.contextmanager
@@ -58,9 +60,9 @@ def _table(url: str) -> Any:
     from .. import Client
 
     table = Table(title=f'Embedded model on {url}', title_justify='left')
-    for name in ('task', 'input', 'result'):
-        table.add_column(name, overflow='fold')
-    table.add_column('ms', justify='right')
+    for name, style in (('task', 'cyan'), ('input', ''), ('result', 'bold')):
+        table.add_column(name, style=style, overflow='fold')
+    table.add_column('ms', style='green', justify='right')
     with Client(trust_env=False) as client:
         model = client.get_model(url)
         _timed(model, *next(_examples()))  # loads the model and opens the connection, which is not timed

@@ -148,7 +148,9 @@ def _download(source: str, name: str, allow_private: bool) -> bytes:
     limits = (CONNECT_TIMEOUT, READ_TIMEOUT)
     with _ImageSession(allow_private) as session, session.get(source, stream=True, timeout=limits) as answer:
         if answer.status_code != 200:
-            raise InputError(f'{name} answered {answer.status_code} {answer.reason}: expected an image')
+            raise InputError(
+                f'{name} answered {answer.status_code} {answer.reason}: expected an image, so check the address'
+            )
         for chunk in _content(answer, name):
             chunks.append(chunk)
             size += len(chunk)

@@ -153,7 +153,7 @@ def _one_error(source: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{source} is over the limit of Pillow's own PIL.Image.MAX_IMAGE_PIXELS: {error}") from error
     except Exception as error:
-        raise InputError(f'{source} is damaged: {error}') from error
+        raise InputError(f'{source} is damaged ({error}): fetch or save it again') from error
 
 
 def _check_size(width: int, height: int, source: str, max_pixels: int | None) -> None:

@@ -131,7 +131,9 @@ def _change(change: Any) -> Path:
             change(stored)
             _private_file.write(file, json.dumps(stored, indent=1))
     except OSError as error:
-        raise ConfigurationError(f'the settings {file} cannot be written ({error.strerror})') from error
+        raise ConfigurationError(
+            f'the settings {file} cannot be written ({error.strerror}): name another folder in XDG_CONFIG_HOME'
+        ) from error
     return file
 
 

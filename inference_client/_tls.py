@@ -46,7 +46,9 @@ def check_certificates(options: Certificates) -> None:
     if options.ca_file is not None:
         trusted(options.ca_file)
     if options.client_key is not None and options.client_cert is None:
-        raise ConfigurationError('client_key goes with client_cert, which is not given')
+        raise ConfigurationError(
+            'client_key is given without client_cert: give both, or client_cert alone if its file holds the key, too'
+        )
     if options.client_cert is not None:
         _load_client(ssl.create_default_context(), options)
 

@@ -328,6 +328,7 @@ def test_help_lists_every_command(cli):
     assert (done.returncode, done.stderr) == (0, '')
     listed = re.findall(r'^  ([\w-]+)  ', done.stdout.partition('Commands:')[2], re.MULTILINE)
     assert listed == COMMANDS
+    assert '...\n' not in done.stdout.partition('Commands:')[2]  # each says in a line what it does
     assert 'Example: inference-client ' in done.stdout
 
 

@@ -183,7 +183,7 @@ def test_files_are_not_replaced_unless_that_is_asked_for(folder, kind, capsys):
         (['--name', 'No Name'], 'expected small letters, digits and hyphens'),
         (['--name', 'x' * 64], 'expected small letters, digits and hyphens'),
         (['--pods', '0'], '0 is not in the range'),
-        (['--', '--grpc-port', '0'], '0 cannot be exported'),
+        (['--', '--grpc-port', '0'], 'three different ports, none of them 0'),
         (['--cpu', 'many'], 'expected a quantity as in Kubernetes'),
         (['--memory', '1 Gi'], 'expected a quantity as in Kubernetes'),
         (['--', '--grpc-port', '51001'], 'three different ports'),

@@ -94,9 +94,10 @@ def models(context: click.Context, parameter: click.Parameter, incomplete: str) 
 @click.command()
 @click.argument('shell', type=click.Choice(['bash', 'zsh', 'fish']))
 def completion(shell: str) -> None:
-    """Print the script with which a shell completes commands, options, names of models and files.
+    """Print the script with which a shell completes command lines.
 
-    A shell reads it when it starts, if this line is in its file:
+    Tab then completes commands, options, names of models and files. A shell reads the script when it starts, if
+    this line is in its file:
 
     \b
     bash  ~/.bashrc  eval "$(inference-client completion bash)"

@@ -32,8 +32,8 @@ OPTIONS = (
     click.argument(
         'arguments', metavar='[SERVE ARGUMENT]...', nargs=-1, type=click.UNPROCESSED, shell_complete=engines
     ),
-    click.option('--name', default='inference-client', show_default=True, help='Of the service.'),
-    click.option('--image', help="Of the container; else the service's name with the version of this package."),
+    click.option('--name', default='inference-client', show_default=True, help='Name of the service.'),
+    click.option('--image', help="Image of the container; else the service's name with the version of this package."),
     click.option(
         '--extra', 'extras', multiple=True, default=('local',), show_default=True,
         help='Extra of this package that the models need; once for each.',
@@ -56,10 +56,11 @@ def _quantity(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.group()
 def export() -> None:
-    """Write what runs the service in containers. Nothing is started, and nothing is fetched.
+    """Write what runs the service in containers.
 
-    The arguments after -- are those of serve. No token is written: the service reads them from a volume. The manifests
-    let only the cluster, and the file for Docker Compose only this machine, reach the service.
+    Nothing is started, and nothing is fetched. The arguments after -- are those of serve. No token is written: the
+    service reads them from a volume. The manifests let only the cluster, and the file for Docker Compose only this
+    machine, reach the service.
 
     \b
     Example: inference-client export kubernetes deploy -- embedded --replicas 2
@@ -93,7 +94,9 @@ def kubernetes(folder: Path, force: bool, **options: Any) -> None:
 @click.argument('file', metavar='FILE|DIR', type=click.Path(path_type=Path))
 @_options
 def docker_compose(file: Path, force: bool, **options: Any) -> None:
-    """Write a file for Docker Compose, and a Dockerfile beside it. In a folder it is called compose.yaml.
+    """Write a file for Docker Compose, and a Dockerfile.
+
+    In a folder it is called compose.yaml.
 
     \b
     Example: inference-client export docker-compose deploy -- embedded --replicas 2
@@ -118,7 +121,9 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
                 raise click.UsageError(f'{why}: leave --{option.replace("_", "-")} out')
         ports = {scheme: context.params[f'{scheme}_port'] for scheme in SCHEMES}
     if len({*ports.values(), 0}) < len(ports) + 1:
-        raise click.UsageError('a container needs three different ports, which are known: 0 cannot be exported')
+        raise click.UsageError(
+            'a container needs three different ports, none of them 0: give --grpc-port, --http-port and --ws-port'
+        )
     arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *arguments]
     return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, **sizes)
 

@@ -20,9 +20,10 @@ from .options import CLIENT, make_client, one_line, with_options
 @click.argument('name', required=False, shell_complete=completed)
 @with_options(CLIENT)
 def models(name: str | None, **options: Any) -> None:
-    """Show the models of the model directory and of this process, or only the model NAME: a line of JSON for each.
+    """Show models, a line of JSON for each.
 
-    The directory is that of --api-endpoint, else of INFERENCE_API_ENDPOINT, else the one that was logged in to.
+    They are those of the model directory and of this process, or only the model NAME. The directory is that of
+    --api-endpoint, else of INFERENCE_API_ENDPOINT, else the one that was logged in to.
 
     \b
     Example: inference-client models --api-endpoint https://host/api/v1
@@ -42,9 +43,10 @@ def models(name: str | None, **options: Any) -> None:
 
 @click.command('plugins')
 def plugins_() -> None:
-    """Show tasks, transports, engines and commands, which distribution brings each, and what does not work.
+    """Show what plugins there are, and what does not work.
 
-    A line for each: its kind, name, distribution and version. Then lines that begin with
+    There is a line for each task, transport, engine and command: its kind, name, distribution and version. Then
+    lines that begin with
 
     \b
     replaced  what is not used since a plugin replaces it, and which

@@ -90,7 +90,10 @@ def begun(task: str, inputs: Any, options: dict[str, Any], output: str | None, a
     parameters = parse_parameters(options.pop('parameters'))
     taken = sorted(_argument_names(task) & parameters.keys())
     if taken:
-        raise click.BadParameter(f'{taken[0]!r} has an option or argument of its own', param_hint="'--parameter'")
+        raise click.BadParameter(
+            f'{taken[0]!r} is no parameter of the model: use the option or argument of that name, see --help',
+            param_hint="'--parameter'",
+        )
     model = find_model(**options)
     return Job(model, task, inputs, {**arguments, **settings, **parameters}, wait, output, as_json)
 

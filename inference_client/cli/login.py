@@ -15,16 +15,16 @@ ENDPOINT = click.option('--api-endpoint', metavar='URL', help='Model directory; 
 @click.command()
 @ENDPOINT
 @click.option(
-    '--browser', is_flag=True, help='Log in with the Jina SDK, in a browser, instead; the SDK keeps its token.'
+    '--browser', is_flag=True, help='Log in by the Jina SDK in a browser instead; the SDK keeps its own token.'
 )
 @with_options(TRUST)
 def login(api_endpoint: str | None, browser: bool, **trust: Any) -> None:
-    """Store the token for a model directory, which is used from now on where no other is given.
+    """Store the token for a model directory.
 
-    The token is asked for, or read from standard input where that is no terminal; it is never an argument. It is
-    kept in the keyring of the system, with the Python package keyring, else in a file that only you may read:
-    config.json in $XDG_CONFIG_HOME/inference-client or ~/.config/inference-client. It goes to this directory and the
-    models that it names, and to no other server.
+    That directory is used from now on where no other is given. The token is asked for, or read from standard input
+    where that is no terminal; it is never an argument. It is kept in the keyring of the system, with the Python
+    package keyring, else in a file that only you may read: config.json in $XDG_CONFIG_HOME/inference-client or
+    ~/.config/inference-client. It goes to this directory and the models that it names, and to no other server.
 
     \b
     Example: inference-client login --api-endpoint https://host/api/v1
@@ -41,7 +41,7 @@ def login(api_endpoint: str | None, browser: bool, **trust: Any) -> None:
     endpoint = _endpoint(api_endpoint)
     token = checked_token(_asked())
     if token is None:
-        raise click.ClickException('the token is empty')
+        raise click.ClickException('the token is empty: paste it at the prompt, or send it to standard input')
     _try(token, endpoint, trust)
     click.echo(f'stored the token for {endpoint} in {log_in(endpoint, token)}', err=True)
 
@@ -49,7 +49,7 @@ def login(api_endpoint: str | None, browser: bool, **trust: Any) -> None:
 @click.command()
 @ENDPOINT
 def logout(api_endpoint: str | None) -> None:
-    """Forget the token that was stored for a model directory.
+    """Forget the stored token for a model directory.
 
     On the server it stays good until it is revoked there.
 

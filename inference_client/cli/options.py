@@ -66,7 +66,7 @@ MODEL = (
         type=click.IntRange(0),
         default=2,
         show_default=True,
-        help='How often a request is sent again where what went wrong may pass.',
+        help='How often a request is sent again after what may pass, such as a lost connection.',
     ),
     click.option(
         '--on-item-error',
@@ -78,7 +78,7 @@ MODEL = (
     click.option(
         '--journal',
         type=click.Path(dir_okay=False),
-        help='Keep the answers there, too: the same command, made again, sends only what has none.',
+        help='Keep the answers there, too: the same command, given again, sends only what has none.',
     ),
     click.option(
         '--progress/--no-progress',

@@ -36,10 +36,11 @@ def profile(
     parameters: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Show where the time of a round trip to a model goes: connecting, sending, in the server, receiving.
+    """Show where the time of a round trip to a model goes.
 
-    The round trip is one request with all INPUTS, texts or images; without any, a short text is encoded. It is made
-    once to connect, and then --rounds times. What happens in the server is known from what it writes into its answers.
+    That is connecting, sending, the server, and receiving. The round trip is one request with all INPUTS, texts or
+    images; without any, a short text is encoded. It is made once to connect, and then --rounds times. What happens
+    in the server is known from what it writes into its answers.
 
     \b
     Example: inference-client profile grpc://127.0.0.1:51000

@@ -65,20 +65,20 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @click.option('--no-auth', is_flag=True, help='Ask for no tokens, and listen on this machine alone.')
 @_file('tls-cert', 'Certificate (PEM), with those between it and its authority: TLS on all protocols.')
 @_file('tls-key', 'The key (PEM) of the certificate.')
-@_file('access-log', 'Where a JSON line about each request is appended, - for standard error; else there is none.')
-@_limit('max-body', 64 << 20, 'Bytes of a request.')
-@_limit('max-items', 4096, 'Documents of a request, candidates included.')
-@_limit('max-pixels', 80_000_000, 'Pixels of an image.')
-@_limit('rate', 500, 'Requests a second of each token, on average; 0: any number.', 0)
-@_limit('burst', 1000, 'Requests of a token at once, after a pause.')
+@_file('access-log', 'Append a JSON line about each request there, or with - to standard error; else there is none.')
+@_limit('max-body', 64 << 20, 'Most bytes of a request.')
+@_limit('max-items', 4096, 'Most documents of a request, candidates included.')
+@_limit('max-pixels', 80_000_000, 'Most pixels of an image.')
+@_limit('rate', 500, 'Most requests a second of each token, on average; 0: any number.', 0)
+@_limit('burst', 1000, 'Most requests of a token at once, after a pause.')
 @click.pass_context
 def serve(
     context: click.Context, /, models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], **options: Any
 ) -> None:
-    """Host models over gRPC, HTTP and WebSocket until SIGINT or SIGTERM. Without MODEL, the embedded one.
+    """Host models over gRPC, HTTP and WebSocket.
 
-    Each is at the path /models/MODEL; without a path, the first one answers. Clients need a token, see
-    `inference-client token`.
+    Without MODEL, the embedded one. The service runs until Ctrl-C, or SIGTERM. Each model is at the path
+    /models/MODEL; without a path, the first one answers. Clients need a token, see `inference-client token`.
 
     \b
     Example: inference-client serve embedded echo --no-auth --grpc-port 51000

@@ -102,10 +102,11 @@ def rank(
     allow_private: bool,
     **options: Any,
 ) -> int:
-    """Order CANDIDATES by how well they go with REFERENCE, best first. A terminal shows bars.
+    """Order CANDIDATES by how well they go with REFERENCE.
 
-    Each is a text, or an image where it has the file name of one. A reference such as '*.jpg' is each of the files.
-    With --input, its rows are the references, and all arguments are candidates.
+    The best comes first; a terminal shows bars. Each is a text, or an image where it has the file name of one. A
+    reference such as '*.jpg' is each of the files. With --input, its rows are the references, and all arguments are
+    candidates.
 
     \b
     Example: inference-client rank photo.jpg 'a photo of a cat' 'a photo of a rocket'
@@ -134,8 +135,9 @@ def rank(
 @ALLOW_PRIVATE
 @with_options(MODEL)
 def caption(images: tuple[str, ...], output: str | None, as_json: bool, allow_private: bool, **options: Any) -> int:
-    """Describe IMAGES: paths, patterns such as '*.jpg', URLs or data URIs; - reads one from each line of standard
-    input.
+    """Describe IMAGES.
+
+    Each is a path, a pattern such as '*.jpg', a URL or a data URI; - reads one from each line of standard input.
 
     \b
     Example: inference-client caption photo.jpg
@@ -164,7 +166,9 @@ def vqa(
     allow_private: bool,
     **options: Any,
 ) -> int:
-    """Answer QUESTION about each of IMAGES, which are as for caption.
+    """Answer QUESTION about each of IMAGES.
+
+    Each is a path, a pattern such as '*.jpg', a URL or a data URI; - reads one from each line of standard input.
 
     \b
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg

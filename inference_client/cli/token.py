@@ -31,7 +31,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timed
 
 @click.group()
 def token() -> None:
-    """Create, list and revoke the tokens that a server of yours takes.
+    """Create, list and revoke the tokens of your server.
 
     The file holds hashes, no tokens. A running server notices what changes in it.
 
@@ -47,7 +47,9 @@ def token() -> None:
 )
 @FILE
 def create(name: str, expires: timedelta | None, file: str | None) -> None:
-    """Make a token called NAME and print it, which happens only this once.
+    """Make a token called NAME, and print it.
+
+    It is shown this once: keep it.
 
     \b
     Example: inference-client token create alice --expires 30d
@@ -62,7 +64,9 @@ def create(name: str, expires: timedelta | None, file: str | None) -> None:
 @token.command('list')
 @FILE
 def list_(file: str | None) -> None:
-    """Show the tokens, a line of JSON each: id, name, and when each was made and expires. Never the token itself.
+    """Show the tokens, a line of JSON for each.
+
+    It has the id, the name, and when the token was made and expires; never the token itself.
 
     \b
     Example: inference-client token list
@@ -77,7 +81,9 @@ def list_(file: str | None) -> None:
 @click.argument('name_or_id')
 @FILE
 def revoke(name_or_id: str, file: str | None) -> None:
-    """Make the token NAME_OR_ID worthless, at once.
+    """Make a token worthless, at once.
+
+    NAME_OR_ID is what `inference-client token list` shows.
 
     \b
     Example: inference-client token revoke alice

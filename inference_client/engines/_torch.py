@@ -29,7 +29,7 @@ def device_of(options: Mapping[str, str]) -> str:
 
     wanted = options.get('device') or os.environ.get(DEVICE_VARIABLE) or 'auto'
     if not _DEVICE.fullmatch(wanted):
-        raise ConfigurationError(f'the device {wanted!r} is none: expected auto, cpu, cuda, cuda:NUMBER or mps')
+        raise ConfigurationError(f'there is no device {wanted!r}: expected auto, cpu, cuda, cuda:NUMBER or mps')
     count, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if wanted == 'auto':
         return 'cuda' if count else 'mps' if mps else 'cpu'
@@ -54,7 +54,7 @@ def precision_of(options: Mapping[str, str], device: str, half: str = 'fp16') ->
     default = half if device.startswith('cuda') else 'fp32'
     wanted = options.get('precision') or os.environ.get(PRECISION_VARIABLE) or default
     if wanted not in PRECISIONS:
-        raise ConfigurationError(f'the precision {wanted!r} is none: expected {", ".join(PRECISIONS)}')
+        raise ConfigurationError(f'there is no precision {wanted!r}: expected {", ".join(PRECISIONS)}')
     return wanted
 
 

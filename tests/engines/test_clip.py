@@ -167,9 +167,9 @@ def test_the_environment_chooses_where_the_name_does_not(by_file, monkeypatch):
         ('clip:{folder}/tiny.pt?arch=nope', "no architecture 'nope'"),
         ('clip:{folder}/tiny.pt?arch=tiny-clip&tag=nope', "no weights 'nope' of 'tiny-clip': it lists none"),
         ('ViT-B-32::openai?arch=x', "the option 'arch': known are device, precision"),
-        ('clip:{folder}/saved?device=gpu', "device 'gpu' is none: expected auto, cpu, cuda"),
+        ('clip:{folder}/saved?device=gpu', "no device 'gpu': expected auto, cpu, cuda"),
         ('clip:{folder}/saved?device=cuda:99', "sees no device 'cuda:99' here: it has cpu"),
-        ('clip:{folder}/saved?precision=int8', "precision 'int8' is none: expected fp32, fp16, bf16"),
+        ('clip:{folder}/saved?precision=int8', "no precision 'int8': expected fp32, fp16, bf16"),
         ('clip:{folder}/saved?device=cpu&device=cpu', 'an option twice'),
     ],
 )

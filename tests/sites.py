@@ -36,6 +36,7 @@ BUILT_IN = {
         'logout',
         'models',
         'plugins',
+        'profile',
         'rank',
         'serve',
         'token',

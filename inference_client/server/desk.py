@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Mapping
 
 from google.protobuf.message import DecodeError
 
@@ -16,6 +16,7 @@ from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
 from .metrics import Metrics
 from .refusals import BrokenError, Refusal, TooLargeError, UnavailableError, UnreadableError
 from .settings import Limits
+from .tracing import Tracing
 
 logger = logging.getLogger('inference_client.server')
 
@@ -30,6 +31,7 @@ class Desk:
         gate: who may ask.
         limits: what is taken.
         log: where requests are noted, but for those without a good token, which the gate notes.
+        tracing: tells OpenTelemetry of the same requests.
 
     Attributes:
         models: the same.
@@ -40,8 +42,16 @@ class Desk:
         under_way: requests that are worked on.
     """
 
-    def __init__(self, models: Models, gate: Gate, limits: Limits, log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        gate: Gate,
+        limits: Limits,
+        log: AccessLog | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._log = log
+        self._tracing = tracing
         self.models = models
         self.gate = gate
         self.limits = limits
@@ -70,6 +80,9 @@ class Desk:
 
     def _note(self, asker: Asker, seen: _Seen, outcome: str, seconds: float, size: int) -> None:
         self.metrics.note(seen.model, seen.task, asker.protocol, outcome, seconds)
+        if self._tracing is not None and seen.who:
+            trace = seen.trace or asker.headers
+            self._tracing.note(trace, seen.model, seen.task, asker.protocol, outcome, seconds)
         if self._log is not None and seen.who:
             self._log.note(
                 peer=asker.peer,
@@ -89,6 +102,7 @@ class Desk:
         hosted = self._open(asker.model)
         seen.model = hosted.name
         request = parsed(data)
+        seen.trace = request.header.trace
         task = request.header.exec_endpoint.strip('/')
         seen.task = task if task in hosted.tasks else ''  # what clients make up is no label
         self._check(request)
@@ -145,12 +159,14 @@ class Asker:
         token: as it was presented.
         peer: address of the client.
         protocol: `grpc`, `http` or `websocket`.
+        headers: or metadata, found by names in small letters.
     """
 
     model: str | None
     token: str | None = field(repr=False)
     peer: str
     protocol: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -161,6 +177,7 @@ class _Seen:
     model: str = ''
     task: str = ''
     failed: bool = False
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 def _count(documents: Any) -> int:

@@ -138,7 +138,7 @@ def _asker(context: Any) -> Asker:
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     model = metadata.get(MODEL)
     peer = context.peer().rpartition(':')[0]
-    return Asker(None if model is None else unquote(model), metadata.get('authorization'), peer, 'grpc')
+    return Asker(None if model is None else unquote(model), metadata.get('authorization'), peer, 'grpc', metadata)
 
 
 async def _refuse(context: Any, refusal: Refusal) -> bytes:

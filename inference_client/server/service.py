@@ -80,12 +80,13 @@ async def _serve(
     from .directory import Directory
     from .grpc_door import GrpcDoor
     from .hosted import HostedModel, Models
+    from .tracing import find_tracing
     from .web_door import WebDoor
 
     models = Models(HostedModel(one, tasks[one.name], settings.limits) for one in settings.models)
     with contextlib.ExitStack() as probes:  # open until all are chosen, so that no two are the same
         ports = {scheme: _free_port(probes, settings.host, port, scheme) for scheme, port in settings.ports.items()}
-    desk = Desk(models, gate, settings.limits, log)
+    desk = Desk(models, gate, settings.limits, log, find_tracing())
     calls, web = GrpcDoor(desk), WebDoor(desk, Directory(models, ports, tls is not None, settings.public))
     host = f'[{settings.host}]' if ':' in settings.host else settings.host
     await calls.open(f'{host}:{ports["grpc"]}', credentials)

@@ -254,7 +254,7 @@ def _asker(request: web.Request) -> tuple[Asker, str]:
     """Who asks, and what for."""
     model, rest = _routed(request.rel_url.raw_path)
     protocol = 'websocket' if _is_socket(request) else 'http'
-    return Asker(model, request.headers.get('Authorization'), request.remote or '', protocol), rest
+    return Asker(model, request.headers.get('Authorization'), request.remote or '', protocol, request.headers), rest
 
 
 def _routed(path: str) -> tuple[str | None, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 import flows
 import pytest
 from doors import DOORS
-from isolated import output_of
+from isolated import output_of, run_python
 from pages import ROOT, blocks
 from rest_servers import VllmServer, serving
+from services import service
 
 from inference_client import (
     AsyncClient,
     Client,
+    InferenceError,
     InputError,
     RequestTooLargeError,
     Response,
@@ -312,6 +315,46 @@ def test_a_jina_flow_answers_a_websocket_whose_messages_carry_a_trace(told, trac
     with DOORS[kind]() as client:
         (answer,) = client.get_model(traced_flow['ws']).encode(text='a')
     assert answer.embedding.tolist() == [1]
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_our_own_server_continues_the_trace(told, server_python, tmp_path, wire):
+    with service(server_python, tmp_path, 'named', OTEL_TRACES_EXPORTER='console') as running, Client() as client:
+        model = client.get_model(running.urls[wire])
+        model.encode(text=PAYLOAD)
+        with pytest.raises(InferenceError):
+            model.encode(text='refuse', which=PARAMETER)
+        assert running.stop() == 0
+        written = running.process.stdout.read()
+    spans = [json.loads(one) for one in re.findall(r'^{$.*?^}$', written, re.MULTILINE | re.DOTALL)]
+    good = next(one for one in spans if one['name'] == 'encode named' and 'error.type' not in one['attributes'])
+    attempt = told.spans('attempt')[0]
+    assert good['context']['trace_id'] == f'0x{attempt.context.trace_id:032x}'
+    assert good['parent_id'] == f'0x{attempt.context.span_id:016x}'
+    assert good['kind'] == 'SpanKind.SERVER'
+    assert good['attributes']['network.protocol.name'] == {'ws': 'websocket'}.get(wire, wire)
+    assert good['start_time'] < good['end_time']
+    assert [one['attributes'].get('error.type') for one in spans] == [None, 'failed']
+    assert not [secret for secret in SECRETS if secret in written]
+
+
+@pytest.mark.parametrize('exporter', ['no-such', 'console,no-such'])
+def test_an_exporter_that_is_not_there(server_python, exporter):
+    done = run_python(
+        'from inference_client.server.tracing import find_tracing\nfind_tracing()', OTEL_TRACES_EXPORTER=exporter
+    )
+    assert "ConfigurationError: OTEL_TRACES_EXPORTER is 'no-such'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    'variables',
+    [{}, {'OTEL_TRACES_EXPORTER': 'none'}, {'OTEL_TRACES_EXPORTER': 'console', 'OTEL_SDK_DISABLED': 'true'}],
+)
+def test_a_server_that_nobody_asked_for_traces(server_python, variables):
+    assert (
+        output_of('from inference_client.server.tracing import find_tracing\nprint(find_tracing())', **variables)
+        == 'None'
+    )
 
 
 @pytest.mark.parametrize('kind', DOORS)

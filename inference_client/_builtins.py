@@ -59,6 +59,7 @@ def inference_client_commands() -> dict[str, str]:
         'login': 'inference_client.cli.login:login',
         'logout': 'inference_client.cli.login:logout',
         'demo': 'inference_client.cli.demo:demo',
+        'playground': 'inference_client.cli.playground:playground',
         'serve': 'inference_client.cli.serve:serve',
         'export': 'inference_client.cli.export:export',
         'token': 'inference_client.cli.token:token',

@@ -7,18 +7,20 @@ import io
 from html import escape
 from typing import TYPE_CHECKING, Any, Container, Sequence
 
-from ._shown import LABELS, SCORE, Pictures, name_of, ranking_of, share, words_of
+from ._shown import LABELS, Pictures, leading, name_of, ranking_of, share, words_of
 
 if TYPE_CHECKING:
     from docarray import Document
 
 DOCUMENTS, MATCHES = 20, 10  # that are shown
 LARGE, SMALL = 112, 48  # pixels of an image's longer side
-BOX = 'display:flex;gap:12px;align-items:flex-start;margin:8px 0;text-align:left;max-width:60em'
-GRID = 'display:grid;grid-template-columns:auto minmax(6em,2fr) minmax(4em,3fr) auto;gap:4px 10px;align-items:center'
-WORDS = 'flex:1;min-width:0;overflow-wrap:anywhere'
+BOX = 'display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start;margin:8px 0;text-align:left;max-width:60em'
+GRID = 'display:grid;grid-template-columns:auto minmax(0,1fr) auto;gap:6px 12px;align-items:center;margin-top:4px'
+FITS = 'overflow-wrap:anywhere'
+WORDS = f'flex:1 1 17em;min-width:0;{FITS}'
 MUTED = 'opacity:.65'
-NUMBERS = 'font-variant-numeric:tabular-nums;white-space:nowrap'
+NUMBERS = 'font-variant-numeric:tabular-nums;white-space:nowrap;text-align:right;font-size:90%'
+IMAGE = 'max-width:none;margin:0;border-radius:4px'  # pages have rules of their own for images
 TRACK = 'height:10px;border-radius:3px;background:rgba(128,128,128,.2)'
 BAR = 'height:10px;border-radius:3px;background:#5b8def'
 
@@ -48,12 +50,11 @@ def _ranking(ranking: Sequence[tuple[Document, dict[str, float]]], pictures: Pic
 
 
 def _row(match: Document, scores: dict[str, float], pictures: Pictures) -> str:
-    bar = _element('div', '', f'{BAR};width:{100 * share(scores[SCORE]):.1f}%')
-    numbers = ' · '.join(f'{LABELS[name]} {value:.3f}' for name, value in scores.items())
+    bar = _element('div', '', f'{BAR};width:{100 * share(leading(scores)):.1f}%')
+    numbers = ''.join(_element('div', f'{LABELS[name]} {value:.3f}') for name, value in scores.items())
     return (
         _element('div', _image(match, pictures, SMALL))
-        + _element('div', escape(name_of(match)), 'overflow-wrap:anywhere')
-        + _element('div', bar, TRACK)
+        + _element('div', _element('div', escape(name_of(match)), FITS) + _element('div', bar, TRACK))
         + _element('div', numbers, NUMBERS)
     )
 
@@ -65,7 +66,7 @@ def _image(document: Document, pictures: Pictures, side: int) -> str:
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=85)
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="" src="data:image/jpeg;base64,{data}" style="border-radius:4px;margin:0">'
+    return f'<img alt="" src="data:image/jpeg;base64,{data}" style="{IMAGE}">'
 
 
 def _more(count: int) -> str:

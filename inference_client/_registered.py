@@ -12,6 +12,7 @@ from .errors import MissingExtraError, PluginError
 EXTRAS = {
     'click': 'cli',
     'fsspec': 'parquet',
+    'gradio': 'playground',
     'matplotlib': 'plot',
     'onnxruntime': 'local',
     'open_clip': 'clip',

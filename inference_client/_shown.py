@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from docarray import Document
     from PIL import Image
 
-SCORE = 'clip_score'
-LABELS = {SCORE: 'score', 'clip_score_cosine': 'cosine', 'relevance_score': 'relevance'}
+LABELS = {'clip_score': 'score', 'clip_score_cosine': 'cosine', 'relevance_score': 'relevance'}
 LIMIT = 200  # characters of a text or name
 ANSWER = 2000  # of what a model says
 IMAGES = 40  # of one drawing
@@ -52,11 +51,15 @@ def words_of(document: Document) -> str:
 
 
 def ranking_of(document: Document) -> list[tuple[Document, dict[str, float]]]:
-    """The matches in their order, each with its scores by name; nothing if the document was not ranked."""
-    ranked = [(match, match._data.scores or {}) for match in document._data.matches or ()]
-    if not all(SCORE in scores for _, scores in ranked):
-        return []
-    return [(match, {name: _number(scores[name]) for name in LABELS if name in scores}) for match, scores in ranked]
+    """The matches in their order, each with its scores by name; nothing if one of them has none of ours."""
+    found = [(match, match._data.scores or {}) for match in document._data.matches or ()]
+    ranked = [(match, {name: _number(scores[name]) for name in LABELS if name in scores}) for match, scores in found]
+    return ranked if all(scores for _, scores in ranked) else []
+
+
+def leading(scores: dict[str, float]) -> float:
+    """The score that a bar stands for: the first of `LABELS` that there is."""
+    return next(iter(scores.values()))
 
 
 def share(score: float) -> float:

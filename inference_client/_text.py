@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, Sequence
 
-from ._shown import LABELS, SCORE, name_of, ranking_of, share, words_of
+from ._shown import LABELS, leading, name_of, ranking_of, share, words_of
 
 if TYPE_CHECKING:
     from docarray import Document
@@ -43,7 +43,7 @@ def lines_of(document: Document, width: int = WIDTH, blocks: bool = True) -> Ite
     head = ''.join(f'{LABELS[name]:>9}' for name in names)
     yield f'{_fitted(document, room + bar + 4)}{head}'
     for match, scores in ranking:
-        drawn = _bar(share(scores[SCORE]), bar, blocks)
+        drawn = _bar(share(leading(scores)), bar, blocks)
         values = ''.join(f'{scores[name]:>9.3f}' if name in scores else ' ' * 9 for name in names)
         yield f'  {_fitted(match, room)}  {drawn}{values}'
 

@@ -12,7 +12,7 @@ import numpy as np
 from docarray import Document
 
 from ._registered import missing_extra
-from ._shown import LABELS, SCORE, Pictures, name_of, ranking_of, share
+from ._shown import LABELS, Pictures, leading, name_of, ranking_of, share
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def ranking(response: Document | Iterable[Document], *, ax: Axes | None = None, 
         raise InputError(f'response has {len(documents)} rankings: expected one, such as response[1:2]')
     ranked = ranking_of(documents[0])[:limit]
     if not ranked:
-        raise InputError(f'response has nothing ranked: expected what rank gave, with {SCORE!r} in its matches')
+        raise InputError('response has nothing ranked: expected what rank gave, with scores in its matches')
     axes = _axes(ax, BAR * len(ranked) + TALL)
     pictures = Pictures(_files(response))
     places = list(range(len(ranked)))
-    bars = axes.barh(places, [share(scores[SCORE]) for _, scores in ranked])
-    axes.bar_label(bars, [f'{scores[SCORE]:.3f}' for _, scores in ranked], padding=3)
-    axes.set(xlim=(0, 1.18), xlabel=LABELS[SCORE])
+    bars = axes.barh(places, [share(leading(scores)) for _, scores in ranked])
+    axes.bar_label(bars, [f'{leading(scores):.3f}' for _, scores in ranked], padding=3)
+    axes.set(xlim=(0, 1.18), xlabel=LABELS[next(iter(ranked[0][1]))])
     axes.invert_yaxis()
     _label(axes, [match for match, _ in ranked], pictures)
     _title(axes, documents[0], pictures)

@@ -75,7 +75,9 @@ LAYERS = [
     {'client'},
     {'aio'},
     {'testing'},
-    {'cli', 'server'},
+    {'server'},
+    {'playground'},
+    {'cli'},
     {'__main__'},
     {''},  # the package itself: it imports all of them, at their first use
 ]

@@ -87,7 +87,7 @@ class Tasks(Generic[A]):
             options: see the class.
 
         Returns:
-            A document for each input, its embedding in `.embedding`: float32 of shape (d,).
+            A document for each input, its embedding in `.embedding`, float32 of shape (d,).
         """
         return self._call('encode', text=text, image=image, docs=docs, **options)
 

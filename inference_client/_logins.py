@@ -51,7 +51,7 @@ def log_in(endpoint: str, token: str) -> str:
     """Store a token for a model directory, which is the usual one from now on.
 
     Returns:
-        Where the token is: the keyring's name, or the path of the file.
+        The keyring's name or the path of the file that now has the token.
 
     Raises:
         ConfigurationError: the file cannot be written.

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ._telemetry import AttemptTrace
 
 
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True)
 class Request:
     """One batch for one endpoint of a model.
@@ -27,7 +31,7 @@ class Request:
     endpoint: str
     documents: DocumentArray
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=_new_id)
     trace: AttemptTrace | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -36,7 +36,7 @@ def ranking(response: Document | Iterable[Document], *, ax: Axes | None = None, 
         limit: bars at most.
 
     Returns:
-        The axes, with one bar for each candidate: `scores['clip_score']`, from 0 to 1, and its number at the end.
+        The axes, with a bar for each candidate, `scores['clip_score']` from 0 to 1, and its number at the end.
 
     Raises:
         InputError: there is nothing ranked, or more than one reference.

@@ -163,6 +163,13 @@ def test_the_api_reference_has_every_public_name():
     assert public - {*shown} == set()
 
 
+def test_what_is_returned_is_not_taken_for_a_type():
+    """mkdocstrings takes what stands before a colon in the first line for the type."""
+    sources = (ROOT / 'inference_client').rglob('*.py')
+    returns = re.compile(r'Returns:\n +[^\n`]*(?:`[^`\n]*`[^\n`]*)*: [^\n]*')
+    assert [found[0] for path in sources for found in returns.finditer(path.read_text(encoding='utf-8'))] == []
+
+
 @pytest.mark.parametrize('name', ALONE)
 def test_pages_that_need_no_server(name, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')

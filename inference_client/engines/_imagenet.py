@@ -57,7 +57,7 @@ def views(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Cut an image to what the classifier takes.
 
     Returns:
-        The centre, undistorted, and the whole, squeezed to a square: float32 of shape (2, 3, 224, 224).
+        The centre, undistorted, and the whole, squeezed to a square, float32 of shape (2, 3, 224, 224).
 
     Raises:
         InputError: not an RGB image with at least one pixel.

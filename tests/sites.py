@@ -35,6 +35,7 @@ BUILT_IN = {
         'login',
         'logout',
         'models',
+        'playground',
         'plugins',
         'profile',
         'rank',

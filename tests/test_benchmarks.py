@@ -121,6 +121,14 @@ def test_a_load_test_sees_answers_to_other_texts_and_errors(load, replicas):
     assert not outcome.good
 
 
+def test_a_load_test_ends_when_its_calls_took_all_the_time(load, replicas):
+    urls, process = replicas
+    under_load = load('load')
+    outcome = asyncio.run(asyncio.wait_for(under_load.load(urls['grpc'], process, under_load.expected(1), 1e-9), 60))
+    assert len(outcome.memory) == 2
+    assert not outcome.good
+
+
 def test_memory_that_grows_is_no_good_result(load):
     outcome = load('load').Outcome(latencies=[1.0], seconds=1, memory=[400, 410])
     assert outcome.good

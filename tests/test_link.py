@@ -106,7 +106,7 @@ class Lengths(Engine):
 
 
 def answered(message):
-    answer = work.answer(Lengths(), 'lengths', message.SerializeToString())
+    (answer,) = work.answers(Lengths(), 'lengths', [message])
     reply = DataRequestProto.FromString(answer.data)
     assert answer.failed == (reply.header.status.code == StatusProto.ERROR)
     return reply

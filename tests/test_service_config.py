@@ -18,6 +18,7 @@ from inference_client.server.config import models_of, read_config
 from inference_client.server.settings import ModelSettings
 
 WIRES = ['grpc', 'http', 'ws']
+DEFAULTS = {'replicas': 2, 'max-batch': 8, 'batch-wait-ms': 0}
 CONFIG = """
 token-file = {tokens!r}
 access-log = {log!r}
@@ -126,6 +127,9 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
         ([{'engine': 'a', 'replica': 2}], "did you mean 'replicas'"),
         ([{'engine': 'a', 'replicas': 0}], '1 or more'),
         ([{'engine': 'a', 'replicas': True}], '1 or more'),
+        ([{'engine': 'a', 'max-batch': 0}], '1 or more'),
+        ([{'engine': 'a', 'batch-wait-ms': -1}], '0 or more'),
+        ([{'engine': 'a', 'max_batch': 2}], "did you mean 'max-batch'"),
         ([{'engine': 3}], 'expected a text'),
         ([{'engine': ''}], 'expected a text'),
         ([{'engine': 'a'}, {'engine': 'b', 'name': 'a'}], "two models 'a'"),
@@ -133,18 +137,25 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 )
 def test_models_that_cannot_be_used_are_an_error_that_says_why(entries, words):
     with pytest.raises(ConfigurationError) as caught:
-        models_of(entries, 1)
+        models_of(entries, DEFAULTS)
     assert words in str(caught.value)
 
 
 def test_a_model_has_the_name_of_its_engine_and_the_replicas_of_all_unless_it_says():
-    entries = [{'engine': 'a'}, {'name': 'b', 'engine': 'a', 'replicas': 3}, {'name': 'c'}]
-    assert models_of(entries, 2) == [ModelSettings('a', 'a', 2), ModelSettings('b', 'a', 3), ModelSettings('c', 'c', 2)]
+    entries = [{'engine': 'a'}, {'name': 'b', 'engine': 'a', 'replicas': 3}, {'name': 'c', 'max-batch': 1}]
+    assert models_of(entries, {**DEFAULTS, 'batch-wait-ms': 5}) == [
+        ModelSettings('a', 'a', 2, 8, 5), ModelSettings('b', 'a', 3, 8, 5), ModelSettings('c', 'c', 2, 1, 5),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
-    [('rate = "often"', "'--rate'"), ('grpc-port = 70000', "'--grpc-port'"), ('config = "other.toml"', "'config'")],
+    [
+        ('rate = "often"', "'--rate'"),
+        ('max-batch = 0', "'--max-batch'"),
+        ('grpc-port = 70000', "'--grpc-port'"),
+        ('config = "other.toml"', "'config'"),
+    ],
 )
 def test_values_of_the_file_are_checked_as_those_of_the_command_line(tmp_path, text, words):
     click_testing = pytest.importorskip('click.testing', reason='comes with the extra [cli]')

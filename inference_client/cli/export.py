@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import click
 
+from ..server.settings import PORTS
 from .completion import engines
 from .serve import serve
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 QUANTITY = re.compile('[0-9]+([.][0-9]+)?(m|[KMGT]i?)?')
 NAME = re.compile('[a-z]([-a-z0-9]{0,61}[a-z0-9])?')
-SCHEMES = ('grpc', 'http', 'ws')
 LEFT_OUT = {
     'config': 'a container has no such file',
     'host': 'a container listens on all its addresses',
@@ -119,7 +119,7 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
         for option, why in LEFT_OUT.items():
             if context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT:
                 raise click.UsageError(f'{why}: leave --{option.replace("_", "-")} out')
-        ports = {scheme: context.params[f'{scheme}_port'] for scheme in SCHEMES}
+        ports = {scheme: context.params[f'{scheme}_port'] for scheme in PORTS}
     if len({*ports.values(), 0}) < len(ports) + 1:
         raise click.UsageError(
             'a container needs three different ports, none of them 0: give --grpc-port, --http-port and --ws-port'

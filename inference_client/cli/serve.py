@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, Mapping
 
 import click
 
+from ..server.settings import PORTS, Limits, ModelSettings
 from .completion import engines
 
-if TYPE_CHECKING:
-    from ..server.settings import ModelSettings
-
 CONFIGURED = f'{__name__}.models'
+LIMITS = Limits()  # the defaults
 PUBLIC = 'public-urls'  # in the configuration, where it is a list
 
 
-def _port(name: str, default: int) -> Callable[[Any], Any]:
+def _port(name: str) -> Callable[[Any], Any]:
     return click.option(
-        f'--{name}-port', type=click.IntRange(0, 65535), default=default, show_default=True,
+        f'--{name}-port', type=click.IntRange(0, 65535), default=PORTS[name], show_default=True,
         help=f'Port for {name}; 0 takes a free one.',
     )  # fmt: skip
 
 
-def _limit(name: str, default: float, help_: str, least: float = 1) -> Callable[[Any], Any]:
+def _number(name: str, default: float, help_: str, least: float = 1) -> Callable[[Any], Any]:
     kind = click.FloatRange(least) if name == 'rate' else click.IntRange(int(least))
     return click.option(f'--{name}', type=kind, default=default, show_default=True, help=help_)
 
@@ -52,11 +51,13 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
     '--config', type=click.Path(dir_okay=False), metavar='FILE', is_eager=True, callback=_configured,
     help='TOML with models, and any of the options below by its name; what stands on the command line wins.',
 )  # fmt: skip
-@click.option('--replicas', type=click.IntRange(1), default=1, show_default=True, help='Processes a model.')
+@_number('replicas', ModelSettings.replicas, 'Processes a model.')
+@_number('max-batch', ModelSettings.max_batch, 'Most documents of several requests that run together; 1: none do.')
+@_number('batch-wait-ms', ModelSettings.batch_wait_ms, 'Most milliseconds for a request to wait for others.', 0)
 @click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
-@_port('grpc', 51000)
-@_port('http', 51001)
-@_port('ws', 51002)
+@_port('grpc')
+@_port('http')
+@_port('ws')
 @click.option(
     '--public-url', 'public_urls', multiple=True, metavar='URL',
     help='Where clients reach a protocol, for the model directory; once for each of grpc, http and ws.',
@@ -66,15 +67,13 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_file('tls-cert', 'Certificate (PEM), with those between it and its authority: TLS on all protocols.')
 @_file('tls-key', 'The key (PEM) of the certificate.')
 @_file('access-log', 'Append a JSON line about each request there, or with - to standard error; else there is none.')
-@_limit('max-body', 64 << 20, 'Most bytes of a request.')
-@_limit('max-items', 4096, 'Most documents of a request, candidates included.')
-@_limit('max-pixels', 80_000_000, 'Most pixels of an image.')
-@_limit('rate', 500, 'Most requests a second of each token, on average; 0: any number.', 0)
-@_limit('burst', 1000, 'Most requests of a token at once, after a pause.')
+@_number('max-body', LIMITS.body, 'Most bytes of a request.')
+@_number('max-items', LIMITS.items, 'Most documents of a request, candidates included.')
+@_number('max-pixels', LIMITS.pixels, 'Most pixels of an image.')
+@_number('rate', LIMITS.per_second, 'Most requests a second of each token, on average; 0: any number.', 0)
+@_number('burst', LIMITS.burst, 'Most requests of a token at once, after a pause.')
 @click.pass_context
-def serve(
-    context: click.Context, /, models: tuple[str, ...], replicas: int, public_urls: tuple[str, ...], **options: Any
-) -> None:
+def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple[str, ...], **options: Any) -> None:
     """Host models over gRPC, HTTP and WebSocket.
 
     Without MODEL, the embedded one. The service runs until Ctrl-C, or SIGTERM. Each model is at the path
@@ -85,13 +84,13 @@ def serve(
     Example: inference-client serve --config service.toml
     """
     from ..server.service import serve as run
-    from ..server.settings import Limits, Settings
+    from ..server.settings import Settings
 
     run(
         Settings(
-            models=_models(models, context.meta.get(CONFIGURED), replicas),
+            models=_models(models, context.meta.get(CONFIGURED), options),
             host=options['host'],
-            ports={scheme: options[f'{scheme}_port'] for scheme in ('grpc', 'http', 'ws')},
+            ports={scheme: options[f'{scheme}_port'] for scheme in PORTS},
             public=_by_scheme(public_urls),
             auth=not options['no_auth'],
             token_file=options['token_file'],
@@ -110,14 +109,13 @@ def serve(
     )
 
 
-def _models(named: tuple[str, ...], configured: Any, replicas: int) -> list[ModelSettings]:
+def _models(named: tuple[str, ...], configured: Any, options: Mapping[str, Any]) -> list[ModelSettings]:
     """Those of the command line, else those of the configuration, else the embedded one."""
-    from ..server.config import models_of
-    from ..server.settings import ModelSettings
+    from ..server.config import NUMBERS, models_of
 
     if named or configured is None:
-        return [ModelSettings(name, name, replicas) for name in dict.fromkeys(named or ('embedded',))]
-    return models_of(configured, replicas)
+        configured = [{'engine': name} for name in dict.fromkeys(named or ('embedded',))]
+    return models_of(configured, {name: options[name.replace('-', '_')] for name in NUMBERS})
 
 
 def _by_scheme(urls: tuple[str, ...]) -> dict[str, str]:
@@ -125,7 +123,7 @@ def _by_scheme(urls: tuple[str, ...]) -> dict[str, str]:
     for url in urls:
         scheme = url.partition('://')[0].lower()
         plain = {'grpcs': 'grpc', 'https': 'http', 'wss': 'ws'}.get(scheme, scheme)
-        if plain not in ('grpc', 'http', 'ws'):
+        if plain not in PORTS:
             raise click.BadParameter(f'{url!r}: expected a URL of grpc, http or ws, or of grpcs, https or wss')
         found[plain] = url
     return found

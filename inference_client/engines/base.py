@@ -50,7 +50,7 @@ class Engine(ABC):
         Args:
             task: one of `tasks`.
             documents: content in `.text`, `.blob` (an encoded image) or `.tensor` (uint8, HWC);
-                they may be changed in place.
+                they may be changed in place. On a server they may be those of several requests with equal parameters.
             parameters: the caller's other keywords; numbers are floats when they came over a wire.
 
         Returns:

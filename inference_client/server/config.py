@@ -12,7 +12,8 @@ from ..errors import ConfigurationError
 from .settings import ModelSettings
 
 MODELS = 'models'
-OF_A_MODEL: Mapping[str, type] = {'name': str, 'engine': str, 'replicas': int}
+TEXTS = ('name', 'engine')
+NUMBERS = {'replicas': 1, 'max-batch': 1, 'batch-wait-ms': 0}  # of a model, and the least that each may be
 
 
 def read_config(path: str, options: Collection[str]) -> dict[str, Any]:
@@ -42,19 +43,19 @@ def read_config(path: str, options: Collection[str]) -> dict[str, Any]:
     return found
 
 
-def models_of(entries: Any, replicas: int) -> list[ModelSettings]:
+def models_of(entries: Any, defaults: Mapping[str, int]) -> list[ModelSettings]:
     """The models of a configuration.
 
     Args:
         entries: what stands under `models`.
-        replicas: of those that do not say.
+        defaults: the `NUMBERS` of those that do not say.
 
     Raises:
         ConfigurationError: something is missing, or is not what it should be.
     """
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigurationError('models is not what was expected: a table [[models]] for each of them')
-    found = [_model(entry, replicas) for entry in entries]
+    found = [_model(entry, defaults) for entry in entries]
     names = [model.name for model in found]
     for name in names:
         if names.count(name) > 1:
@@ -62,17 +63,19 @@ def models_of(entries: Any, replicas: int) -> list[ModelSettings]:
     return found
 
 
-def _model(entry: Mapping[str, Any], replicas: int) -> ModelSettings:
-    _check_names(entry, OF_A_MODEL, '[[models]]')
+def _model(entry: Mapping[str, Any], defaults: Mapping[str, int]) -> ModelSettings:
+    _check_names(entry, (*TEXTS, *NUMBERS), '[[models]]')
     for name, value in entry.items():
-        kind = OF_A_MODEL[name]
-        if type(value) is not kind or not value or (isinstance(value, int) and value < 1):
-            expected = 'a whole number of 1 or more' if kind is int else 'a text'
-            raise ConfigurationError(f'{name} of a model is {value!r}: expected {expected}')
+        least = NUMBERS.get(name)
+        if least is None and (type(value) is not str or not value):
+            raise ConfigurationError(f'{name} of a model is {value!r}: expected a text')
+        if least is not None and (type(value) is not int or value < least):
+            raise ConfigurationError(f'{name} of a model is {value!r}: expected a whole number of {least} or more')
     engine = entry.get('engine', entry.get('name'))
     if engine is None:
         raise ConfigurationError('a table [[models]] says nothing of what to load: give its engine')
-    return ModelSettings(entry.get('name', engine), engine, entry.get('replicas', replicas))
+    numbers = {name.replace('-', '_'): entry.get(name, defaults[name]) for name in NUMBERS}
+    return ModelSettings(entry.get('name', engine), engine, **numbers)
 
 
 def _check_names(found: Collection[str], known: Collection[str], where: str) -> None:

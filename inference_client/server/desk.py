@@ -110,6 +110,8 @@ class Desk:
         try:
             answer = await hosted.ask(data)
             seen.failed = answer.failed
+            if answer.batch:
+                self.metrics.note_batch(hosted.name, answer.batch)
             return routes(hosted.name, came, begun) + answer.data
         except Refusal:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Iterable, Iterator, Mapping
 
 from .link import Answer, LostError
@@ -31,7 +32,7 @@ class HostedModel:
         self.name = settings.name
         self.tasks = sorted(tasks)
         self.settled = asyncio.Event()
-        arguments = {'name': settings.name, 'engine': settings.engine, 'pixels': limits.pixels}
+        arguments = {**asdict(settings), 'pixels': limits.pixels}
         self.replicas = [Replica(arguments, self._look) for _ in range(settings.replicas)]
 
     @property

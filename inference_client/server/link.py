@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Iterator
 
 REQUEST = struct.Struct('!QQ')  # its number, and the bytes that follow; none: its answer is not wanted any more
-ANSWER = struct.Struct('!QQ?')  # the request's number, the bytes that follow, whether the model failed
+ANSWER = struct.Struct('!QQ?I')  # the request's number, the bytes that follow, and what else `Answer` has
 READ_AHEAD = 1 << 20  # bytes
 
 
@@ -27,10 +27,12 @@ class Answer:
     Attributes:
         data: the message.
         failed: whether it says that the model failed.
+        batch: documents that the model was given at once, told with one answer of those that it gave; else 0.
     """
 
     data: bytes
     failed: bool
+    batch: int = 0
 
 
 class Link:
@@ -72,8 +74,8 @@ class Link:
         """Hand out the answers until the process closes its output; then no more will come."""
         try:
             while True:
-                number, size, failed = ANSWER.unpack(await self._output.readexactly(ANSWER.size))
-                answer = Answer(await self._output.readexactly(size), failed)
+                number, size, failed, batch = ANSWER.unpack(await self._output.readexactly(ANSWER.size))
+                answer = Answer(await self._output.readexactly(size), failed, batch)
                 waiting = self._waiting.get(number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)
@@ -110,6 +112,6 @@ def requests(pipe: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def send(pipe: BinaryIO, number: int, answer: Answer) -> None:
     """The process's end: write an answer."""
-    pipe.write(ANSWER.pack(number, len(answer.data), answer.failed))
+    pipe.write(ANSWER.pack(number, len(answer.data), answer.failed, answer.batch))
     pipe.write(answer.data)
     pipe.flush()

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 LABELS = ('model', 'task', 'protocol')
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)  # seconds
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # documents
 
 
 class Metrics:
@@ -19,6 +20,14 @@ class Metrics:
         self._seconds = Histogram(
             'inference_request_seconds', 'Seconds to an answer.', LABELS, buckets=BUCKETS, registry=self._registry
         )
+        self._documents = Histogram(
+            'inference_batch_documents', 'Documents a model was given at once.', LABELS[:1], buckets=SIZES,
+            registry=self._registry,
+        )  # fmt: skip
+
+    def note_batch(self, model: str, documents: int) -> None:
+        """Count what a model was given at once."""
+        self._documents.labels(model).observe(documents)
 
     def note(self, model: str, task: str, protocol: str, outcome: str, seconds: float) -> None:
         """Count one request.

@@ -22,11 +22,15 @@ class ModelSettings:
         name: which clients ask for.
         engine: what is loaded: an engine's name.
         replicas: how many processes run it.
+        max_batch: documents of several requests that it is given together, at most; 1: each request by itself.
+        batch_wait_ms: milliseconds that a request may wait for others to go with it.
     """
 
     name: str
     engine: str
     replicas: int = 1
+    max_batch: int = 64
+    batch_wait_ms: int = 0
 
 
 @dataclass(frozen=True)

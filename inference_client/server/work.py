@@ -5,9 +5,12 @@ Messages are read field by field by this package's own code: no pickle (`docs_by
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import re
-from typing import Any, Iterable
+from dataclasses import replace
+from typing import Any, Iterable, Sequence
 
 from docarray import Document, DocumentArray
 
@@ -25,22 +28,40 @@ PATH = re.compile(r'(?<![\w.:/])(?:[A-Za-z]:|~)?[\\/][^\s\'"<>|:;,()]+')
 """Absolute paths of this machine, which libraries put into their messages."""
 
 
-def answer(engine: Engine, model: str, data: bytes) -> Answer:
-    """The answer of a model to a request.
+def answers(engine: Engine, model: str, messages: Sequence[Any]) -> list[Answer]:
+    """The answers of a model to requests of one endpoint with equal parameters.
+
+    They run as one batch. If that fails, each runs by itself, so that nobody's request fails for somebody else's.
 
     Args:
         engine: the model.
         model: its name, for the log.
-        data: a `DataRequestProto`.
+        messages: a `DataRequestProto` each.
     """
-    message = DataRequestProto.FromString(data)
+    if len(messages) > 1:
+        with contextlib.suppress(InferenceError):
+            return _together(engine, messages)
+    return [_alone(engine, model, message) for message in messages]
+
+
+def _together(engine: Engine, messages: Sequence[Any]) -> list[Answer]:
+    requests = [request_of(message) for message in messages]
+    everything = DocumentArray([document for request in requests for document in request.documents])
+    answered = iter(_run(engine, replace(requests[0], documents=everything)))
+    return [
+        _succeeded(message.header, list(itertools.islice(answered, len(request.documents))))
+        for message, request in zip(messages, requests)
+    ]
+
+
+def _alone(engine: Engine, model: str, message: Any) -> Answer:
     try:
-        return _succeeded(message.header, run(engine, request_of(message)))
+        return _succeeded(message.header, _run(engine, request_of(message)))
     except InferenceError as error:
         return failed(message.header, model, error)
 
 
-def run(engine: Engine, request: Request) -> Iterable[Document]:
+def _run(engine: Engine, request: Request) -> Iterable[Document]:
     """The answered documents; without any, no model is asked, so that every endpoint takes none."""
     return handle(engine, request) if request.documents else ()
 

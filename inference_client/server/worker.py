@@ -6,11 +6,14 @@ nothing is left when the service is killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import sys
 import threading
+import time
+from dataclasses import replace
 from typing import Any, BinaryIO, Mapping
 
 
@@ -18,7 +21,8 @@ def main(arguments: Mapping[str, Any]) -> None:
     """Load a model and answer until the end of standard input, or SIGTERM.
 
     Args:
-        arguments: `name`, for the log; `engine`, what is loaded; `pixels`, the most that an image may have.
+        arguments: `name`, for the log; `engine`, what is loaded; `pixels`, the most that an image may have; `max_batch`
+            and `batch_wait_ms`, of `ModelSettings`.
     """
     if hasattr(os, 'setpgid'):
         os.setpgid(0, 0)  # Ctrl-C is for the service, which then ends its replicas in order
@@ -31,7 +35,7 @@ def main(arguments: Mapping[str, Any]) -> None:
         _say(answers, {'error': str(error)})
         return
     _say(answers, {})
-    _work(engine, arguments['name'], waiting, answers)
+    _work(engine, arguments, waiting, answers)
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -54,8 +58,8 @@ def _say(answers: BinaryIO, value: Any) -> None:
 def _read(came: BinaryIO, waiting: Any) -> None:
     from .link import requests
 
-    for request in requests(came):
-        waiting.put(request)
+    for number, data in requests(came):
+        waiting.put((number, data, time.monotonic()))
     os._exit(0)  # the service is gone, and nobody reads an answer
 
 
@@ -67,14 +71,33 @@ def _loaded(engine: str, pixels: int) -> Any:
     return load_engine(engine)
 
 
-def _work(engine: Any, model: str, waiting: Any, answers: BinaryIO) -> None:
+def _work(engine: Any, arguments: Mapping[str, Any], came: Any, answers: BinaryIO) -> None:
+    from .batches import Waiting
     from .link import send
-    from .work import answer
+    from .work import answers as answers_of
 
+    waiting = Waiting(arguments['max_batch'], arguments['batch_wait_ms'] / 1000)
     while True:
-        number, data = waiting.get()
-        if data:
-            send(answers, number, answer(engine, model, data))
+        _note_all(came, waiting)
+        jobs = waiting.take()
+        count = sum(job.count for job in jobs)
+        for job, answer in zip(jobs, answers_of(engine, arguments['name'], [job.message for job in jobs])):
+            send(answers, job.number, replace(answer, batch=count))
+            count = 0
+
+
+def _note_all(came: Any, waiting: Any) -> None:
+    """Note what has come, and go on until something should run."""
+    if not waiting:
+        waiting.note(*came.get())
+    with contextlib.suppress(queue.Empty):
+        while True:
+            while not came.empty():
+                waiting.note(*came.get())
+            patience = waiting.patience(time.monotonic())
+            if not patience:
+                return
+            waiting.note(*came.get(timeout=patience))
 
 
 if __name__ == '__main__':

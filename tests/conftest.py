@@ -21,7 +21,10 @@ from inference_client import _plugins
 HERE = Path(__file__).resolve().parent
 PHOTOS = HERE / 'photos'
 
-LONG = ('test_examples', 'test_docs', 'test_cli', 'test_journal', 'test_wire', 'test_embedded', 'test_server')
+LONG = (
+    'test_examples', 'test_docs', 'test_cli', 'test_journal', 'test_wire', 'test_embedded', 'test_server',
+    'test_transports', 'test_async', 'test_grpc', 'test_retries', 'test_resilience', 'test_stream',
+)  # fmt: skip
 
 settings.register_profile(
     'suite', max_examples=share(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -152,8 +152,11 @@ def ws_peer(answer=embed, process_request=None, last=None, max_size=None):
 
 @contextlib.contextmanager
 def serving_websockets(handle, **options):
-    """Gives each WebSocket to `handle(connection)`."""
-    with serve(handle, HOST, 0, **options) as server:
+    """Gives each WebSocket to `handle(connection)`.
+
+    Before 14, a server of websockets reads no more once it closes, so it waits in vain for the client's word.
+    """
+    with serve(handle, HOST, 0, close_timeout=0.2, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

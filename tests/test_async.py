@@ -70,7 +70,7 @@ def test_both_have_the_same_names_parameters_and_docstrings(blocking, awaited):
 
 @pytest.mark.parametrize(('blocking', 'awaited'), PAIRS)
 def test_what_waits_is_awaited(blocking, awaited):
-    waiting = {'capabilities', 'close', 'get_model', 'is_ready', 'list_models', 'run', 'wait_until_ready'}
+    waiting = {'capabilities', 'close', 'get_model', 'is_ready', 'list_models', 'profile', 'run', 'wait_until_ready'}
     assert {name for name in public(awaited) if inspect.iscoroutinefunction(getattr(awaited, name))} == (
         waiting & public(awaited)
     )

@@ -65,19 +65,6 @@ def test_write_an_engine(tmp_path):
     assert run_tests(tmp_path / 'test_letters.py').keys() == {'passed'}
 
 
-def test_async():
-    pytest.importorskip('onnxruntime')
-    text = page('async')
-    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
-
-
-def test_bulk(tmp_path, monkeypatch):
-    pytest.importorskip('onnxruntime')
-    monkeypatch.chdir(tmp_path)  # where its journal goes
-    text = page('bulk')
-    assert output_of('\n'.join(blocks(text, 'python'))) + '\n' == ''.join(blocks(text, 'text'))
-
-
 def test_testing(tmp_path, monkeypatch, photo):
     """The page's tests by pytest, its other code as one program, beside a photo."""
     pytest.importorskip('onnxruntime')
@@ -115,7 +102,17 @@ def test_other_clients(server, tmp_path, monkeypatch):
     played(page('migrate'), tmp_path, monkeypatch, PHOTOS, urls=server, others=(others, sys.executable))
 
 
-ALONE = ('index', 'tasks/index', 'tasks/encode', 'tasks/rank', 'tasks/caption', 'tasks/vqa', 'transports/local')
+ALONE = (
+    'index',
+    'async',
+    'bulk',
+    'tasks/index',
+    'tasks/encode',
+    'tasks/rank',
+    'tasks/caption',
+    'tasks/vqa',
+    'transports/local',
+)
 
 
 ELSEWHERE = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CODE_OR_LINK = re.compile(r'```.*?```|`[^`\n]+`|(?<=\]\()(?!https?:|mailto:|#)[^)#\s]+', re.DOTALL)
 FETCHED = re.compile(r'<(?:script|link|img|iframe|source)\b[^>]*(?:src|href)=["\']?(?:https?:)?//[^>]*>')
+PART = re.compile(r'<!-- (\w+) of README\.md: [^>]* -->')
 STANDS_IN = {'README.md': 'docs/index.md', 'examples': 'docs/plugins.md'}
 
 
@@ -56,7 +57,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return link[0]
         return posixpath.relpath(site_path(target(source, link[0])), posixpath.dirname(here) or '.')
 
-    return CODE_OR_LINK.sub(within_site, markdown)
+    return PART.sub(part_of_readme, CODE_OR_LINK.sub(within_site, markdown))
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
@@ -65,6 +66,13 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     if foreign:
         raise ValueError(f'{page.file.src_uri} fetches from another host: {foreign[0]}')
     return output
+
+
+def part_of_readme(place: re.Match[str]) -> str:
+    """What the README, which the site does not have, has between two comments; for a page in docs/ itself."""
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    (part,) = re.findall(rf'<!-- {place[1]} -->\n(.*?)<!-- end of {place[1]} -->', text, re.DOTALL)
+    return CODE_OR_LINK.sub(lambda link: link[0].removeprefix('docs/'), part)
 
 
 def named(nav: Any) -> Iterator[str]:

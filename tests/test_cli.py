@@ -347,8 +347,11 @@ def pages():
 
 @pytest.mark.parametrize(('words', 'command'), [pytest.param(*page, id=page[0]) for page in pages()])
 def test_help_shows_examples_which_the_command_takes(words, command, tmp_path, monkeypatch):
+    import click
+
     monkeypatch.chdir(tmp_path)
     Path('service.toml').touch()  # which an example reads
+    assert not re.search('INTEGER|FLOAT', command.get_help(click.Context(command)))  # the kind, not what it means
     examples = re.findall(r'^ *Example: (.*)', command.help, re.MULTILINE)
     assert any(re.search(f'inference-client {words}( |[|)]|$)', one) for one in examples)
     assert check_commands('\n'.join(examples))

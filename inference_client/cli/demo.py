@@ -38,7 +38,7 @@ def demo(transport: str) -> None:
     with _urls(transport) as urls:
         for url in urls:
             console.print(_table(url))
-    console.print('The embedded model is small, for trying things out: CLIP and BLIP-2 see far more.')
+    console.print('The embedded model is small, for trying things out: CLIP and BLIP-2 see far more.', highlight=False)
 
 
 @contextlib.contextmanager

@@ -32,10 +32,14 @@ OPTIONS = (
     click.argument(
         'arguments', metavar='[SERVE ARGUMENT]...', nargs=-1, type=click.UNPROCESSED, shell_complete=engines
     ),
-    click.option('--name', default='inference-client', show_default=True, help='Name of the service.'),
-    click.option('--image', help="Image of the container; else the service's name with the version of this package."),
+    click.option('--name', metavar='NAME', default='inference-client', show_default=True, help='Name of the service.'),
     click.option(
-        '--extra', 'extras', multiple=True, default=('local',), show_default=True,
+        '--image',
+        metavar='IMAGE',
+        help="Image of the container; else the service's name with the version of this package.",
+    ),
+    click.option(
+        '--extra', 'extras', multiple=True, metavar='EXTRA', default=('local',), show_default=True,
         help='Extra of this package that the models need; once for each.',
     ),
     click.option('--force', is_flag=True, help='Replace files that are there.'),
@@ -69,10 +73,19 @@ def export() -> None:
 
 @export.command()
 @click.argument('folder', type=click.Path(file_okay=False, path_type=Path))
-@click.option('--pods', type=click.IntRange(1), default=2, show_default=True, help='Pods, with all models in each.')
-@click.option('--cpu', callback=_quantity, default='1', show_default=True, help='Cores that a pod asks for.')
 @click.option(
-    '--memory', callback=_quantity, default='1Gi', show_default=True, help='What a pod asks for and may have.'
+    '--pods', type=click.IntRange(1), metavar='N', default=2, show_default=True, help='Pods, with all models in each.'
+)
+@click.option(
+    '--cpu', callback=_quantity, metavar='QUANTITY', default='1', show_default=True, help='Cores that a pod asks for.'
+)
+@click.option(
+    '--memory',
+    callback=_quantity,
+    metavar='QUANTITY',
+    default='1Gi',
+    show_default=True,
+    help='What a pod asks for and may have.',
 )
 @_options
 def kubernetes(folder: Path, force: bool, **options: Any) -> None:

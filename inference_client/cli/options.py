@@ -56,14 +56,29 @@ MODEL = (
         help="Which of a named model's endpoints: grpc, http or websocket.",
     ),
     *CLIENT,
-    click.option('--batch-size', type=click.IntRange(1), default=32, show_default=True, help='Items in a request.'),
     click.option(
-        '--prefetch', type=click.IntRange(1), default=4, show_default=True, help='Requests under way at once.'
+        '--batch-size', type=click.IntRange(1), metavar='N', default=32, show_default=True, help='Items in a request.'
     ),
-    click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each request.'),
+    click.option(
+        '--prefetch',
+        type=click.IntRange(1),
+        metavar='N',
+        default=4,
+        show_default=True,
+        help='Requests under way at once.',
+    ),
+    click.option(
+        '--timeout',
+        type=float,
+        metavar='SECONDS',
+        default=120,
+        show_default=True,
+        help='How long a request may take, with all its attempts.',
+    ),
     click.option(
         '--retries',
         type=click.IntRange(0),
+        metavar='N',
         default=2,
         show_default=True,
         help='How often a request is sent again after what may pass, such as a lost connection.',
@@ -86,7 +101,12 @@ MODEL = (
         default=None,
         help='Show on standard error how far it is; else only for long work with a file as output, on a terminal.',
     ),
-    click.option('--wait', type=click.FloatRange(0, min_open=True), help='Seconds to wait until the model is ready.'),
+    click.option(
+        '--wait',
+        type=click.FloatRange(0, min_open=True),
+        metavar='SECONDS',
+        help='How long to wait until the model is ready.',
+    ),
     click.option('--strict', is_flag=True, help='Fail where a task would fall back to encode.'),
     click.option(
         '--parameter',

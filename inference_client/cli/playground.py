@@ -12,13 +12,16 @@ from .options import CLIENT, make_client, with_options
 
 @click.command()
 @click.argument('model', required=False, metavar='[NAME_OR_URL]', shell_complete=completed)
-@click.option('--port', type=click.IntRange(0, 65535), default=7860, show_default=True, help='0 is any that is free.')
+@click.option(
+    '--port', type=click.IntRange(0, 65535), metavar='PORT', default=7860, show_default=True, help='0 takes a free one.'
+)
 @with_options(CLIENT)
 def playground(model: str | None, port: int, **options: Any) -> None:
-    """Show a page on this machine that runs the four tasks on MODEL, else on the embedded one, until Ctrl-C.
+    """Show a page on this machine to try a model on.
 
-    Results come with the Python and the shell command that do the same. The page listens on 127.0.0.1 alone, asks no
-    other host for anything, and tells nobody what it was used for. It needs the extra [playground].
+    It runs the four tasks on the model, or on the embedded one, until Ctrl-C. Results come with the Python and the
+    shell command that do the same. The page listens on 127.0.0.1 alone, asks no other host for anything, and tells
+    nobody what it was used for. It needs the extra [playground].
 
     \b
     Example: inference-client playground

@@ -15,9 +15,18 @@ from .options import CLIENT, find_model, parse_parameters, with_options
 @click.argument('model', metavar='NAME_OR_URL', shell_complete=models)
 @click.argument('inputs', nargs=-1, shell_complete=files)
 @click.option('--task', default='encode', show_default=True, metavar='NAME', help='What is asked.')
-@click.option('--rounds', type=click.IntRange(1), default=5, show_default=True, help='Round trips after the first.')
+@click.option(
+    '--rounds', type=click.IntRange(1), metavar='N', default=5, show_default=True, help='Round trips after the first.'
+)
 @click.option('--json', 'as_json', is_flag=True, help='Print one line of JSON, with times in seconds.')
-@click.option('--timeout', type=float, default=120, show_default=True, help='Seconds for each round trip.')
+@click.option(
+    '--timeout',
+    type=float,
+    metavar='SECONDS',
+    default=120,
+    show_default=True,
+    help='How long each round trip may take.',
+)
 @click.option(
     '--protocol',
     metavar='NAME',

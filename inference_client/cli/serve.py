@@ -16,14 +16,14 @@ PUBLIC = 'public-urls'  # in the configuration, where it is a list
 
 def _port(name: str) -> Callable[[Any], Any]:
     return click.option(
-        f'--{name}-port', type=click.IntRange(0, 65535), default=PORTS[name], show_default=True,
+        f'--{name}-port', type=click.IntRange(0, 65535), metavar='PORT', default=PORTS[name], show_default=True,
         help=f'Port for {name}; 0 takes a free one.',
     )  # fmt: skip
 
 
 def _number(name: str, default: float, help_: str, least: float = 1) -> Callable[[Any], Any]:
     kind = click.FloatRange(least) if name == 'rate' else click.IntRange(int(least))
-    return click.option(f'--{name}', type=kind, default=default, show_default=True, help=help_)
+    return click.option(f'--{name}', type=kind, metavar='N', default=default, show_default=True, help=help_)
 
 
 def _file(name: str, help_: str) -> Callable[[Any], Any]:
@@ -54,7 +54,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_number('replicas', ModelSettings.replicas, 'Processes a model.')
 @_number('max-batch', ModelSettings.max_batch, 'Most documents of several requests that run together; 1: none do.')
 @_number('batch-wait-ms', ModelSettings.batch_wait_ms, 'Most milliseconds for a request to wait for others.', 0)
-@click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen on.')
+@click.option('--host', metavar='ADDRESS', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @_port('grpc')
 @_port('http')
 @_port('ws')

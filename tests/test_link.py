@@ -13,6 +13,7 @@ from docarray import DocumentArray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference_client import ConfigurationError
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
 from inference_client.engines.base import Engine
 from inference_client.server import link, work
@@ -102,6 +103,8 @@ class Lengths(Engine):
                 document.tags['x'] = object()
             if document.text == 'path':
                 raise OSError('no file /secret/weights.bin')
+            if document.text == 'late':
+                raise ConfigurationError('no file /secret/weights.bin')
         return documents
 
 
@@ -139,8 +142,9 @@ def test_what_cannot_be_sent_is_the_models_failure(caplog):
     assert 'failed at /encode' in caplog.text
 
 
-def test_a_failure_hides_paths_and_logs_them(caplog):
-    reply = answered(request('path'))
+@pytest.mark.parametrize('text', ['path', 'late'])
+def test_a_failure_hides_paths_and_logs_them(caplog, text):
+    reply = answered(request(text))
     assert '/secret' not in str(reply)
     assert 'no file (a path)' in reply.header.status.description
     assert '/secret/weights.bin' in caplog.text

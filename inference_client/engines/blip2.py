@@ -5,21 +5,21 @@
 
 image ─▶ vision model ─▶ Q-Former, 32 queries ─┬─▶ language model, after the prompt ─▶ caption or answer
                                                └─▶ mean over the queries ─▶ embedding
+
+Where a model for retrieval is beside it, that one makes the embeddings, of texts too.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 import numpy as np
 
 from .._spec import Capabilities
 from ..errors import ConfigurationError
-from . import _hub
+from ._blip2_names import COMPANION, GENERATION, RETRIEVAL, architectures, companion, embedding_size, source
 from ._generation import generation
 from ._names import parse_name, require
 from ._torch import OPTIONS, device_of, dtype_of, precision_of, rows_of
@@ -28,21 +28,19 @@ from .base import MultimodalEngine, Parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREFIX = 'blip2:'
-RETRIEVAL = 'Blip2ForImageTextRetrieval'
-GENERATION = 'Blip2ForConditionalGeneration'
 _AT_ONCE = 16  # images; each goes through a billion weights, so more at once save nothing
-_WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json')
 
 
 class Blip2Engine(MultimodalEngine):
     """Captions images, answers questions about them, embeds and ranks them. May be shared by threads.
 
-    An embedding is the mean of the Q-Former's last hidden states over its queries, before any projection. There is
-    none of a text: this kind of model has no text side of the Q-Former.
+    This kind of model has no text side of the Q-Former. So a model for retrieval may be paired with it, which is loaded
+    with the first request to embed or rank, and makes all embeddings, of texts and images, in one space. Without one,
+    an image's embedding is the mean of the Q-Former's last hidden states over its queries, before any projection, and
+    a text has none.
 
     Args:
-        name: of the model, with options after `?`: `device` and `precision`.
+        name: of the model, with options after `?`: `device`, `precision`, and `retrieval` for the other model.
 
     Raises:
         ImportError: torch or transformers is not installed.
@@ -51,22 +49,24 @@ class Blip2Engine(MultimodalEngine):
 
     tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
     architecture = GENERATION
+    options: ClassVar[tuple[str, ...]] = (*OPTIONS, COMPANION)
     modalities: ClassVar[frozenset[str]] = frozenset({'image'})
 
     def __init__(self, name: str) -> None:
         import torch  # noqa: F401 - if it is missing, transformers says so in other words
         import transformers
 
-        model, options = parse_name(name, OPTIONS)
-        source, local = _source(name, model)
-        config: Any = transformers.Blip2Config.from_pretrained(source, local_files_only=local)
+        model, options = parse_name(name, self.options)
+        self._companion_name = companion(model, options)
+        files, local = source(name, model)
+        config: Any = transformers.Blip2Config.from_pretrained(files, local_files_only=local)
         self._check(name, config)
         self._device = device_of(options)
         half = 'bf16' if config.text_config.model_type == 't5' else 'fp16'  # T5 overflows in fp16
         self._dtype = dtype_of(precision_of(options, self._device, half))
         loader = getattr(transformers, self.architecture)
-        self._model = loader.from_pretrained(source, dtype=self._dtype, local_files_only=local).to(self._device).eval()
-        self._processor: Any = transformers.Blip2Processor.from_pretrained(source, local_files_only=local)
+        self._model = loader.from_pretrained(files, dtype=self._dtype, local_files_only=local).to(self._device).eval()
+        self._processor: Any = transformers.Blip2Processor.from_pretrained(files, local_files_only=local)
         self._prepare(name, config)
         self._preparing = threading.Lock()  # tokenizers are not made for threads
 
@@ -74,20 +74,35 @@ class Blip2Engine(MultimodalEngine):
     def for_name(cls, name: str) -> type[Blip2Engine]:
         """The engine for retrieval, which embeds texts too, where the model is of that kind."""
         require(name, 'blip2', ('torch', 'transformers'))
-        return Blip2RetrievalEngine if RETRIEVAL in _architectures(name.partition('?')[0]) else Blip2Engine
+        return Blip2RetrievalEngine if RETRIEVAL in architectures(name.partition('?')[0]) else Blip2Engine
 
     def capabilities(self) -> Capabilities:
-        return replace(super().capabilities(), modalities=self.modalities)
+        able = replace(super().capabilities(), modalities=self.modalities)
+        if self._companion_name is None:
+            return able
+        size = embedding_size(self._companion_name.partition('?')[0])
+        return replace(able, modalities=Blip2RetrievalEngine.modalities, embedding_size=size)
 
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
-        raise NotImplementedError(
-            'it embeds images only; BLIP-2 models for retrieval embed texts too, such as Salesforce/blip2-itm-vit-g'
-        )
+        """Embed texts, by the model for retrieval that is paired with it."""
+        paired = self._companion()
+        if paired is None:
+            raise NotImplementedError(
+                'it embeds images only; to embed texts, name a BLIP-2 model for retrieval beside it, as in '
+                'NAME?retrieval=Salesforce/blip2-itm-vit-g'
+            )
+        return paired.encode_text(texts, parameters)
 
     def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
-        """Embed RGB images; returns float32 of shape (n, width of the Q-Former), 768 for the published models."""
+        """Embed RGB images, by the model for retrieval that is paired with it, else by its own Q-Former.
+
+        The latter gives float32 of shape (n, width of the Q-Former), 768 for the published models.
+        """
         import torch
 
+        paired = self._companion()
+        if paired is not None:
+            return paired.encode_image(images, parameters)
         rows = []
         for start in range(0, len(images), _AT_ONCE):
             inputs = self._inputs(images=images[start : start + _AT_ONCE])
@@ -102,6 +117,24 @@ class Blip2Engine(MultimodalEngine):
     def answer(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters) -> list[str]:
         """Answer one prompt ('Question: ... Answer:') about each image, as the language model goes on after it."""
         return self._generate(images, prompts, parameters)
+
+    def _companion(self) -> Blip2RetrievalEngine | None:
+        """The model that embeds for this one; it is loaded once."""
+        from .loader import load_engine
+
+        if self._companion_name is None:
+            return None
+        try:
+            found = load_engine(self._companion_name)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f'{error.message}; or ask for the model with "?retrieval=", for embeddings of its own, of images alone'
+            ) from error
+        if not isinstance(found, Blip2RetrievalEngine):
+            raise ConfigurationError(
+                f'the model {self._companion_name!r} cannot embed for another: expected {RETRIEVAL}'
+            )
+        return found
 
     def _generate(
         self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[str], parameters: Parameters
@@ -179,6 +212,7 @@ class Blip2RetrievalEngine(Blip2Engine):
 
     tasks = frozenset({'encode', 'rank'})
     architecture = RETRIEVAL
+    options = OPTIONS
     modalities = frozenset({'image', 'text'})
 
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
@@ -212,35 +246,3 @@ class Blip2RetrievalEngine(Blip2Engine):
         tokenizer = self._processor.tokenizer
         tokenizer.model_max_length = min(tokenizer.model_max_length, config.qformer_config.max_position_embeddings)
         self.embedding_size = config.image_text_hidden_size
-
-
-def _source(name: str, model: str) -> tuple[str, bool]:
-    """Where transformers finds the model, and whether it must not ask the hub."""
-    if model.startswith(PREFIX):
-        path = Path(model[len(PREFIX) :]).expanduser()
-        if not (path / 'config.json').is_file():
-            raise ConfigurationError(
-                f'{name!r} names no model of this machine: expected config.json, the weights and the files of the '
-                f'processor in the directory {str(path)!r}'
-            )
-        return str(path), True
-    if _hub.reachable():
-        return model, False
-    if not _hub.cached(model, ['config.json']) or not _hub.cached(model, _WEIGHTS):
-        raise _hub.out_of_reach(name, model, '', "'blip2:/directory'")
-    return model, True
-
-
-def _architectures(model: str) -> Sequence[str]:
-    """What the model's configuration says that it is, if it is here; else what its name tells."""
-    if model.startswith(PREFIX):
-        path = str(Path(model[len(PREFIX) :]).expanduser() / 'config.json')
-    else:
-        path = _hub.cached(model, ['config.json'])
-    try:
-        found = json.loads(Path(path).read_text(encoding='utf-8')).get('architectures')
-    except (OSError, ValueError, AttributeError):
-        found = None
-    if not found:
-        return [RETRIEVAL] if 'itm' in model.lower() else [GENERATION]
-    return [str(one) for one in found]

@@ -19,7 +19,7 @@ from .._wire.documents import read_document, read_struct, write_document
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
 from ..engines.base import Engine
 from ..engines.handler import handle
-from ..errors import InferenceError, InputError, ServerError
+from ..errors import InferenceError, InputError, ServerError, UnsupportedTaskError
 from .link import Answer
 
 logger = logging.getLogger('inference_client.server')
@@ -112,7 +112,7 @@ def failed(header: Any, model: str, error: InferenceError) -> Answer:
         error: what happened.
     """
     text = error.message
-    if isinstance(error, ServerError):  # of which its author wants to see all, and clients must not
+    if not isinstance(error, (InputError, UnsupportedTaskError)):  # its author wants to see all, and clients must not
         logger.error('the model %s failed at %s', model, header.exec_endpoint, exc_info=error.__cause__ or error)
         text = PATH.sub('(a path)', text)
     message = _reply(header)

@@ -13,6 +13,7 @@ from docarray import Document
 from huggingface_hub import constants
 
 from inference_client import Capabilities, Client, ConfigurationError, InputError, UnsupportedTaskError
+from inference_client.engines import loader
 from inference_client.engines.blip2 import Blip2Engine, Blip2RetrievalEngine
 from inference_client.engines.loader import engine_class, load_engine
 from inference_client.testing import EngineConformance
@@ -139,6 +140,66 @@ def test_what_they_can_do_is_known(models):
     assert able['itm'] == Capabilities(frozenset({'encode', 'rank'}), frozenset({'image', 'text'}), 16)
 
 
+# -- a model for retrieval beside one that generates
+
+
+@pytest.fixture(params=['{}/itm', 'blip2:{}/itm'])
+def paired(blip2_files, request):
+    """The name of the pair, in both ways."""
+    return f'blip2:{blip2_files}/opt?retrieval={request.param.format(blip2_files)}'
+
+
+def test_a_pair_embeds_as_its_model_for_retrieval_and_generates_as_the_other(models, paired, photos):
+    pair, texts = Client().get_model(paired), ['a cat', 'a photo of a dog and a rocket']
+    assert pair.capabilities() == Capabilities(
+        frozenset({'encode', 'rank', 'caption', 'vqa'}), frozenset({'image', 'text'}), 16
+    )
+    for inputs in ({'text': texts}, {'image': photos}):
+        np.testing.assert_array_equal(pair.encode(**inputs).embeddings, models['itm'].encode(**inputs).embeddings)
+    found, expected = (model.rank(reference=photos[0], candidates=texts)[0].matches for model in (pair, models['itm']))
+    assert found[:, 'text'] == expected[:, 'text']
+    settings = {'image': photos, 'max_new_tokens': 6}
+    assert responses(pair.caption(**settings)) == responses(models['opt'].caption(**settings))
+
+
+def test_what_embeds_is_loaded_when_it_is_needed(blip2_files, photos):
+    pair = Client().get_model(f'blip2:{blip2_files}/opt?precision=fp32&retrieval={blip2_files}/itm&device=cpu')
+    beside = f'blip2:{blip2_files}/itm?precision=fp32&device=cpu'
+    pair.caption(image=photos[0], max_new_tokens=3)
+    assert beside not in loader._loaded
+    pair.encode(text='a cat')
+    assert beside in loader._loaded
+
+
+def test_only_a_model_for_retrieval_embeds_for_another(blip2_files):
+    with pytest.raises(ConfigurationError, match='cannot embed for another: expected Blip2ForImageTextRetrieval'):
+        Client().get_model(f'blip2:{blip2_files}/t5?retrieval={blip2_files}/opt').encode(text='a cat')
+    with pytest.raises(ConfigurationError, match="the option 'retrieval': known are device, precision"):
+        load_engine(f'blip2:{blip2_files}/itm?retrieval={blip2_files}/itm')
+
+
+def put_into(hub, repository, folder):
+    place = hub / f'models--{repository.replace("/", "--")}'
+    (place / 'refs').mkdir(parents=True)
+    (place / 'refs' / 'main').write_text('abc')
+    shutil.copytree(folder, place / 'snapshots' / 'abc')
+
+
+def test_published_models_have_the_published_one_beside_them(hub, blip2_files, models, photos, monkeypatch):
+    monkeypatch.setattr(loader, '_loaded', {})
+    put_into(hub, 'Salesforce/blip2-opt-2.7b', blip2_files / 'opt')
+    model = Client().get_model('Salesforce/blip2-opt-2.7b')
+    for inputs in ({'text': 'hello jina'}, {'image': photos}):
+        with pytest.raises(ConfigurationError, match=r'hf download Salesforce/blip2-itm-vit-g.*"\?retrieval="'):
+            model.encode(**inputs)
+    alone = Client().get_model('Salesforce/blip2-opt-2.7b?retrieval=')
+    expected = models['opt'].encode(image=photos).embeddings
+    np.testing.assert_allclose(alone.encode(image=photos).embeddings, expected, atol=1e-6)
+    put_into(hub, 'Salesforce/blip2-itm-vit-g', blip2_files / 'itm')
+    expected = models['itm'].encode(text='hello jina').embeddings
+    np.testing.assert_allclose(model.encode(text='hello jina').embeddings, expected, atol=1e-6)
+
+
 # -- names
 
 
@@ -169,10 +230,7 @@ def test_weights_that_cannot_be_had_are_told_at_once(hub, monkeypatch):
 
 
 def test_what_was_fetched_before_needs_no_network(hub, blip2_files, models, photos):
-    repository = hub / 'models--somebody--blip2-tiny'
-    (repository / 'refs').mkdir(parents=True)
-    (repository / 'refs' / 'main').write_text('abc')
-    shutil.copytree(blip2_files / 'opt', repository / 'snapshots' / 'abc')
+    put_into(hub, 'somebody/blip2-tiny', blip2_files / 'opt')
     found = Client().get_model('somebody/blip2-tiny').encode(image=photos).embeddings
     np.testing.assert_allclose(found, models['opt'].encode(image=photos).embeddings, atol=1e-6)
 
@@ -201,8 +259,8 @@ def test_a_directory_of_no_use_is_a_sentence(blip2_files, tmp_path, changes, wor
     ('name', 'words'),
     [
         ('blip2:/no/such/directory', "expected config.json, .* in the directory '/no/such/directory'"),
-        ('blip2:{folder}/opt?arch=x', "the option 'arch': known are device, precision"),
-        ('blip2:{folder}/opt?device=tpu', "device 'tpu' is none"),
+        ('blip2:{folder}/opt?arch=x', "the option 'arch': known are device, precision, retrieval"),
+        ('blip2:{folder}/opt?device=tpu', "there is no device 'tpu'"),
     ],
 )
 def test_a_name_of_no_use_is_a_sentence(name, words, blip2_files):

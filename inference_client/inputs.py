@@ -2,7 +2,8 @@
 
 For tasks of plugins; the built-in ones use the same code. `text_document`, `image_document` and
 `any_document` take one value, `text_documents` and `image_documents` what a caller may give for one or
-many, and `documents` what he gives as `docs=`; those are lazy, so nothing is loaded before its batch is sent.
+many, and `documents` what he gives as `docs=`; `each` does the same with a function of the
+task's own. Those are lazy, so nothing is loaded before its batch is sent.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     'any_document',
     'documents',
+    'each',
     'from_document',
     'image_document',
     'image_documents',

@@ -16,13 +16,16 @@ from pathlib import Path
 os.environ.update(JINA_LOG_LEVEL='ERROR', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELEMETRY='1')
 
 import numpy as np
-from jina import Deployment, DocumentArray, Executor, Flow, requests
+from jina import Deployment, Document, DocumentArray, Executor, Flow, requests
 
 HOST = '127.0.0.1'
 
 
 class Dummy(Executor):
-    """Embeds a text as its length and its first letters; misbehaves where a text or parameter says so."""
+    """Embeds a text as its length and its first letters; misbehaves where a text or parameter says so.
+
+    What it generates is what it was sent, where the servers of the original inference-client put their answers.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -58,6 +61,23 @@ class Dummy(Executor):
             for match in doc.matches:
                 match.scores['clip_score'].value = len(match.text) / 100
                 match.scores['clip_score_cosine'].value = len(match.text) / 200
+
+    @requests(on='/generate')
+    def generate(self, docs: DocumentArray, parameters: dict, **kwargs):
+        for doc in docs:
+            seen = {'tags': dict(doc.tags), 'parameters': dict(parameters)}
+            doc.tags['generated_text'] = json.dumps(seen, sort_keys=True)
+
+    @requests(on='/text-to-image')
+    def text_to_image(self, docs: DocumentArray, parameters: dict, **kwargs):
+        for doc in docs:
+            doc.matches = [Document(blob=f'{doc.tags["prompt"]} {size}'.encode()) for size in parameters['sizes']]
+
+    @requests(on='/image-to-image')
+    def image_to_image(self, docs: DocumentArray, **kwargs):
+        for doc in docs:
+            doc.matches = [Document(blob=doc.blob, tags={'seen': dict(doc.tags)})]
+            doc.pop('blob')
 
     @requests(on='/drop')
     def drop(self, docs: DocumentArray, **kwargs):

@@ -22,7 +22,12 @@ from inference_client.server.process import served
 pytestmark = pytest.mark.once(reason='they install packages in environments of their own, by pip')
 
 EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
-NAMES = ['inference-client-callable', 'inference-client-unix', 'inference-client-upscale']
+NAMES = [
+    'inference-client-callable',
+    'inference-client-generation',
+    'inference-client-unix',
+    'inference-client-upscale',
+]
 WIRES = ['grpc', 'http', 'ws']
 TIMEOUT = 300  # seconds; pip fetches the build backend
 
@@ -162,6 +167,9 @@ def test_what_is_installed_is_listed(installed):
         ('task', 'upscale', 'upscale'),
         ('engine', 'upscale', 'upscale'),
         ('command', 'upscale', 'upscale'),
+        ('task', 'generate', 'generation'),
+        ('task', 'text_to_image', 'generation'),
+        ('task', 'image_to_image', 'generation'),
         ('transport', 'unix', 'unix'),
         ('command', 'unix-bridge', 'unix'),
         ('engine', 'my-engine', 'callable'),
@@ -213,6 +221,46 @@ def test_the_readme_of_callable(installed, tmp_path):
     environment = dict(pair.split('=', 1) for pair in shlex.split(line)[1:])
     told = run_commands(installed, page, tmp_path, **environment)
     assert json.loads(told)['embedding'] == [22, 4]
+
+
+def test_the_readme_of_generation(installed, plain_flow, photo, tmp_path):
+    shutil.copy(photo, tmp_path / 'photo.jpg')
+    code = ''.join(blocks(readme('generation'), 'python')).replace('grpc://127.0.0.1:51000', plain_flow['grpc'])
+    code = code.replace("='a cat on the moon'", "='a cat on the moon', sizes=[1, 2]").replace(
+        "('a cat')", "('a cat', sizes=[1])"
+    )
+    answer, *rest = installed.run([installed.python, '-c', code], cwd=tmp_path).splitlines()
+    assert json.loads(answer)['tags'] == {'prompt': 'Once upon a time'}
+    assert rest == ['2 True', '(4,)', 'str bytes']
+
+
+# -- generation
+
+GENERATION = """
+    import json, sys
+    from inference_client import Client
+
+    with Client(trust_env=False) as client:
+        model = client.get_model(sys.argv[1])
+        for one in model.generate(prompt=['a', 'b'], batch_size=1, max_new_tokens=5, do_sample=True):
+            print(one.tags['response'])
+        (drawn,) = model.text_to_image(prompt='a cat', parameters={'sizes': ['small', 'large']})
+        print(*(one.blob.decode() for one in drawn.matches))
+        (changed,) = model.image_to_image(image=sys.argv[2], prompt='a dog', negative_prompt='a cat')
+        print(changed.matches[0].blob == open(sys.argv[2], 'rb').read(), json.dumps(changed.matches[0].tags['seen']))
+"""
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_generation_on_a_jina_flow(installed, plain_flow, wire, photo):
+    told = installed.run([installed.python, '-c', unindented(GENERATION), plain_flow[wire], photo]).splitlines()
+    parameters = {'max_new_tokens': 5, 'do_sample': True}
+    assert [json.loads(line) for line in told[:2]] == [
+        {'tags': {'prompt': prompt}, 'parameters': parameters} for prompt in ('a', 'b')
+    ]
+    assert told[2] == 'a cat small a cat large'
+    matched, seen = told[3].split(' ', 1)
+    assert (matched, json.loads(seen)) == ('True', {'prompt': 'a dog', 'negative_prompt': 'a cat'})
 
 
 # -- upscale

@@ -120,6 +120,7 @@ ELSEWHERE = {
     'observability': 'extras/test_telemetry.py',
     'parquet': 'extras/test_parquet.py',
     'plugins': 'test_hooks.py',
+    'ray': 'ray/test_ray.py',
     'results': 'extras/test_plot.py',
 }
 

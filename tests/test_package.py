@@ -73,7 +73,7 @@ LAYERS = [
     {'_base_client', '_calls'},
     {'model'},
     {'client'},
-    {'aio'},
+    {'aio', 'ray'},
     {'testing'},
     {'server'},
     {'playground'},

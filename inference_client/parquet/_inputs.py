@@ -154,7 +154,7 @@ class Table:
 
     def _value(self, batch: Any, place: int) -> Any:
         value = batch.column(self._item)[place].as_py()
-        item: Any = self._image(value) if self._is_image else Text(value)
+        item: Any = image_of(value, self._allow_private) if self._is_image else Text(value)
         if self._question is not None:
             return item, batch.column(self._question)[place].as_py()
         if self._candidates is None:
@@ -162,12 +162,6 @@ class Table:
         if isinstance(self._candidates, str):
             return item, [Text(one) for one in batch.column(self._candidates)[place].as_py() or ()]
         return item, self._candidates
-
-    def _image(self, value: Any) -> Image:
-        if isinstance(value, dict):
-            content, name = value.get('bytes'), value.get('path')
-            value = name if content is None else Document(uri=name, blob=content)
-        return Image(value, self._allow_private)
 
     def _known(self, name: str) -> _File:
         system, path = file_system(name)
@@ -190,6 +184,14 @@ class _File:
     name: str
     size: int
     rows: int
+
+
+def image_of(value: Any, allow_private: bool) -> Image:
+    """An image of a column: in any form, or a dict of `bytes` and `path`."""
+    if isinstance(value, dict):
+        content, name = value.get('bytes'), value.get('path')
+        value = name if content is None else Document(uri=name, blob=content)
+    return Image(value, allow_private)
 
 
 def _key(value: Any) -> bytes:

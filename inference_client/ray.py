@@ -1,0 +1,212 @@
+"""Models in Ray Data (extra `[ray]`): classes for `map_batches`, each of whose actors holds one model.
+
+    import ray
+    from inference_client.ray import Encoder
+
+    photos = ray.data.read_images('s3://bucket/photos', include_paths=True)
+    vectors = photos.map_batches(
+        Encoder,
+        fn_constructor_kwargs={'model': 'grpc://127.0.0.1:51000', 'keep': ['path']},
+        batch_size=64,
+        compute=ray.data.ActorPoolStrategy(size=2),
+    )
+
+A batch is columns by name, as numpy arrays; it comes back with a column more, or with two. Ray runs a batch again whose
+worker was lost, and no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
+
+from ._files import Contents
+from ._inputs import Text
+from ._registered import missing_extra
+from .client import Client
+from .errors import InputError
+
+try:
+    import pyarrow as pa
+
+    from .parquet._columns import Row, row_of, table_of
+    from .parquet._inputs import image_of
+except ImportError as error:
+    raise missing_extra('inference_client.ray', error) from error
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ['Answerer', 'Captioner', 'Encoder', 'Ranker', 'Worker']
+
+GUESSED = ('image', 'bytes', 'text')  # as Ray's readers name their columns
+
+
+class Worker:
+    """What the four have in common; each answers by one task.
+
+    Args:
+        model: name or URL of the model; without one, the embedded model, in each actor.
+        image: name of the column with images: pixels, bytes, names or URLs, or dicts of `bytes` and `path`.
+        text: in its place, name of the column with texts. Without either, `image`, `bytes` or `text`, which is there.
+        keep: names of the columns that come back; without it, all do.
+        allow_private: whether images may be fetched from private addresses.
+        protocol: as of `Client.get_model`.
+        token: as of `Client`; better leave it to the environment or stored login of each machine.
+        client: further arguments of `Client`.
+        options: options and parameters as of `Model.stream`. With `on_item_error='return'`, rows come back with a
+            column `error`, which is null where all is well.
+    """
+
+    task: ClassVar[str]
+    column: ClassVar[str]
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        image: str | None = None,
+        text: str | None = None,
+        keep: Sequence[str] | None = None,
+        allow_private: bool = False,
+        protocol: str | None = None,
+        token: str | None = None,
+        client: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        if image is not None and text is not None:
+            raise InputError('expected one column: image= or text=')
+        if not options.get('ordered', True):
+            raise InputError('ordered=False does not go with Ray: answers go to the rows that they belong to')
+        self._image, self._text = image, text
+        self._keep = keep
+        self._allow_private = allow_private
+        self._options = options
+        self._type: pa.DataType | None = None  # of the answers, once there was one
+        self._model: Model = Client(token, **(client or {})).get_model(model, protocol=protocol)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Answer the rows of a batch.
+
+        Raises:
+            InferenceError: as of `Model.stream`.
+            InputError: a column is missing.
+        """
+        if not isinstance(batch, dict):
+            raise InputError(f"the batch is a {type(batch).__name__}: expected batch_format='numpy' of map_batches")
+        kept = {name: _column(batch, name) for name in (batch if self._keep is None else self._keep)}
+        inputs = Contents(self._inputs(batch))
+        rows = [row_of(answer, self.task) for answer in self._model.stream(self.task, inputs, **self._options)]
+        answered = self._columns(rows)
+        for name in answered:
+            if name in kept:
+                raise InputError(f'the batch has a column {name!r} already: rename it, or leave it out with keep=')
+        return {**kept, **answered}
+
+    def _inputs(self, batch: dict[str, Any]) -> Iterable[Any]:
+        name = self._image or self._text or next((one for one in GUESSED if one in batch), None)
+        if name is None:
+            raise InputError(f'the batch has the columns {", ".join(batch)}: say which one with image= or text=')
+        values = _column(batch, name)
+        if self._text is not None or (self._image is None and name == 'text'):
+            return map(Text, values)
+        return (image_of(value, self._allow_private) for value in values)
+
+    def _columns(self, rows: list[Row]) -> dict[str, Any]:
+        errors = self._options.get('on_item_error') == 'return'
+        table = table_of([{name: row[name] for name in row if name != 'input'} for row in rows], {}, errors)
+        columns = {name: table[name].combine_chunks() for name in table.column_names}
+        if self.column in columns:
+            self._type = columns[self.column].type
+        elif 'embedding' not in columns:  # else it is the fallback's
+            columns[self.column] = pa.nulls(len(rows), self._type)
+        return columns
+
+
+class Encoder(Worker):
+    """Embeds images or texts: adds the column `embedding`, lists of float32 of one size. Arguments as of `Worker`."""
+
+    task = 'encode'
+    column = 'embedding'
+
+
+class Captioner(Worker):
+    """Describes images: adds the column `response`, of strings. Arguments as of `Worker`."""
+
+    task = 'caption'
+    column = 'response'
+
+
+class Answerer(Worker):
+    """Answers questions about images: adds the columns `question`, as it was asked, and `response`, of strings.
+
+    Args:
+        model: as of `Worker`.
+        question: one for all images.
+        question_column: in its place, name of the column with questions.
+        arguments: as of `Worker`.
+    """
+
+    task = 'vqa'
+    column = 'response'
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        question: str | None = None,
+        question_column: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        if (question is None) == (question_column is None):
+            raise InputError('expected one of question= and question_column=')
+        super().__init__(model, **arguments)
+        self._question_column = question_column
+        if question is not None:
+            self._options['question'] = question
+
+    def _inputs(self, batch: dict[str, Any]) -> Iterable[Any]:
+        images = super()._inputs(batch)
+        return images if self._question_column is None else zip(images, _column(batch, self._question_column))
+
+
+class Ranker(Worker):
+    """Orders candidates by how well they go with an image or text: adds the column `matches`.
+
+    It has lists of structs, best first: `input`, the candidate's text or name, and its scores.
+
+    Args:
+        model: as of `Worker`.
+        candidates: the same for all: texts, or images as in `Model.rank`.
+        candidates_column: in their place, name of the column with lists of texts.
+        arguments: as of `Worker`.
+    """
+
+    task = 'rank'
+    column = 'matches'
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        candidates: Sequence[Any] | None = None,
+        candidates_column: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        if (candidates is None) == (candidates_column is None):
+            raise InputError('expected one of candidates= and candidates_column=')
+        super().__init__(model, **arguments)
+        self._candidates = candidates
+        self._candidates_column = candidates_column
+
+    def _inputs(self, batch: dict[str, Any]) -> Iterable[Any]:
+        references = super()._inputs(batch)
+        if self._candidates_column is None:
+            return ((reference, list(self._candidates or ())) for reference in references)
+        lists = _column(batch, self._candidates_column)
+        return ((reference, list(map(Text, texts))) for reference, texts in zip(references, lists))
+
+
+def _column(batch: dict[str, Any], name: str) -> Any:
+    if name not in batch:
+        raise InputError(f'the batch has no column {name!r}: it has {", ".join(batch)}')
+    return batch[name]

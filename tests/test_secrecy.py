@@ -90,7 +90,7 @@ def test_certificates_of_no_use(files, tmp_path):
     ]:  # fmt: skip
         with pytest.raises(ConfigurationError, match=r'client_cert .* cannot be used'):
             Client(client_cert=cert, client_key=key)
-    with pytest.raises(ConfigurationError, match='goes with client_cert'):
+    with pytest.raises(ConfigurationError, match='given without client_cert'):
         Client(client_key=files['client.key'])
 
 

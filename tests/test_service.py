@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 
 from inference_client import Client, InputError, ModelNotFoundError, RetryPolicy, ServerError, TransportError
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
+from inference_client.transports._grpc_settings import HEALTH, NOT_SERVING, SERVING
 
 WIRES = ['grpc', 'http', 'ws']
 ONCE = RetryPolicy(attempts=1)
@@ -169,16 +170,23 @@ def test_the_log_says_why_a_model_failed(running):
     assert 'no weights in /secret/path' in running.log
 
 
+def health(started):
+    with grpc.insecure_channel(started.urls['grpc'].partition('://')[2]) as channel:
+        return channel.unary_unary(HEALTH)(b'', timeout=TIMEOUT)
+
+
 def test_a_model_comes_up_later(server_python, tmp_path):
     with service(server_python, tmp_path, 'slow', 'named', settle=False) as started, Client() as client:
         assert directory(started, model_name='slow').json()['status'] == 'Starting'
         ready = started.urls['http'] + '/ready'
         assert requests.get(ready, timeout=TIMEOUT).status_code == 503
+        assert health(started) == NOT_SERVING
         client.get_model(at(started, 'ws', 'named')).wait_until_ready(TIMEOUT)
         (tmp_path / 'go on').touch()
         assert started.wait_until_settled() == 'slow, named are ready; Ctrl-C stops it\n'
         assert directory(started, model_name='slow').json()['status'] == 'Serving'
         assert requests.get(ready, timeout=TIMEOUT).status_code == 200
+        assert health(started) == SERVING
         for wire in WIRES:
             assert client.get_model(at(started, wire, 'slow')).encode(text='hello')[0].embedding[0] == 5
         assert started.stop() == 0

@@ -16,7 +16,15 @@ from services import HOST, TIMEOUT, service
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from inference_client import AuthenticationError, Client, InputError, RequestTooLargeError, RetryPolicy, ServerError
+from inference_client import (
+    AuthenticationError,
+    Client,
+    InputError,
+    RequestTooLargeError,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+)
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
 from inference_client.server.tokens import TokenStore
 
@@ -357,6 +365,40 @@ def test_tls(secure, door, tokens, scheme):
         stranger.get_model(url).encode(text='hello')
 
 
+@pytest.fixture(scope='module')
+def mutual(server_python, tmp_path_factory):
+    """A service that wants certificates of its clients; its authority, one of theirs, and one of a stranger."""
+    folder = tmp_path_factory.mktemp('mutual')
+    trustme = pytest.importorskip('trustme')
+    ours, theirs = trustme.CA(), trustme.CA()
+    issued = (('server', ours, 'localhost'), ('client', ours, 'me@example.org'), ('other', theirs, 'me@example.org'))
+    for name, authority, identity in issued:
+        authority.issue_cert(identity).private_key_and_cert_chain_pem.write_to_path(str(folder / f'{name}.pem'))
+    ours.cert_pem.write_to_path(str(folder / 'ca.pem'))
+    server, ca = str(folder / 'server.pem'), str(folder / 'ca.pem')
+    options = ['--tls-cert', server, '--tls-key', server, '--tls-client-ca', ca]
+    with service(server_python, folder, 'named', *options) as started:
+        yield started, {path.stem: str(path) for path in folder.glob('*.pem')}
+
+
+@pytest.mark.parametrize('scheme', ['grpcs', 'https', 'wss'])
+def test_clients_show_certificates(mutual, door, scheme):
+    started, files = mutual
+    url = started.urls[scheme].replace(HOST, 'localhost')
+    with door(ca_file=files['ca'], client_cert=files['client']) as client:
+        assert client.get_model(url).encode(text='hello')[0].embedding[0] == 5
+    for own in ({}, {'client_cert': files['other']}):
+        with door(ca_file=files['ca'], retry=ONCE, **own) as stranger, pytest.raises(TransportError):
+            stranger.get_model(url).encode(text='hello')
+
+
+def test_nothing_is_told_without_a_certificate(mutual):
+    started, files = mutual
+    for path in ('/', '/ready', '/api/v1/models/'):
+        with pytest.raises(requests.ConnectionError):
+            requests.get(started.urls['https'].replace(HOST, 'localhost') + path, verify=files['ca'], timeout=TIMEOUT)
+
+
 def test_the_directory_over_tls(secure, tokens):
     started, authority = secure
     endpoint = started.urls['https'].replace(HOST, 'localhost') + '/api/v1'
@@ -373,6 +415,9 @@ def test_certificates_that_cannot_be_used(server_python, tmp_path):
     done = serve(server_python, '--no-auth', '--tls-cert', cert, '--tls-key', key)
     assert done.returncode == 1
     assert 'expected PEM files' in done.stderr
-    done = serve(server_python, '--no-auth', '--tls-cert', cert)
-    assert done.returncode == 1
-    assert '--tls-key' in done.stderr
+    for options, words in ((['--tls-cert', cert], '--tls-key'), (['--tls-client-ca', cert], 'over TLS alone')):
+        done = serve(server_python, '--no-auth', *options)
+        assert done.returncode == 1
+        assert words in done.stderr
+    done = serve(server_python, '--no-auth', '--tls-cert', cert, '--tls-key', key, '--tls-client-ca', cert)
+    assert 'for clients cannot be used' in done.stderr

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import json
 import pickle
 import re
 import socket
+import struct
 import zlib
 from pathlib import Path
 
@@ -41,7 +43,7 @@ SECRET = 'ict_' + 64 * 'a'
 def running(server_python, tmp_path_factory):
     """A service without tokens, which is alive at the end and said nothing of what came."""
     folder = tmp_path_factory.mktemp('strangers')
-    with service(server_python, folder, 'echo') as made:
+    with service(server_python, folder, 'echo', 'pictures') as made:
         yield made
         assert made.process.poll() is None
         with Client() as client:
@@ -323,6 +325,59 @@ def test_no_body_is_decompressed(running, encoding):
     answer = post(running, packed, **{'Content-Encoding': encoding})
     assert answer.status_code in (400, 415)
     assert memory(running) - before < 50  # MB
+
+
+@pytest.fixture(scope='module')
+def bomb():
+    """A whole PNG of 50,000 x 50,000 pixels, black and white, in 1.4 MB: 7.5 GB as RGB."""
+    side, packer = 50_000, zlib.compressobj(1)
+    pixels = b''.join(packer.compress(bytes(1 + side // 8)) for _ in range(side)) + packer.flush()
+
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    header = struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)
+    png = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', pixels) + chunk(b'IEND', b'')
+    assert len(png) < 2_000_000
+    return png
+
+
+def test_no_image_bomb_goes_off(running, channel, bomb):
+    message = DataRequestProto()
+    message.header.exec_endpoint = '/encode'
+    message.data.docs.docs.add().blob = bomb
+    sent, model, before = message.SerializeToString(), '/models/pictures', peak(running)
+    answers = [channel.unary_unary(UNARY)(sent, timeout=TIMEOUT, metadata=(('model', 'pictures'),))]
+    with connect_socket(running.urls['ws'] + model, subprotocols=['bytes']) as connection:
+        connection.send(sent)
+        answers.append(connection.recv(TIMEOUT))
+    url = f'{running.urls["http"]}{model}/post'
+    answers.append(
+        requests.post(url, sent, headers={'Content-Type': 'application/x-protobuf'}, timeout=TIMEOUT).content
+    )
+    for answer in answers:
+        status = DataRequestProto.FromString(answer).header.status
+        assert (status.code, status.exception.name) == (1, 'InputError')
+        assert '80,000,000' in status.description or '80000000' in status.description
+    body = {'data': [{'blob': base64.b64encode(bomb).decode()}], 'exec_endpoint': '/encode'}
+    assert (
+        requests.post(url, json=body, timeout=TIMEOUT).json()['header']['status']['exception']['name'] == 'InputError'
+    )
+    assert peak(running) - before < 150  # MB of all processes, at any time
+
+
+def peak(running):
+    """MB that the service's processes had at most, each."""
+    if not Path('/proc/self/status').exists():
+        pytest.skip('needs /proc')
+    found = [running.process.pid]
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(')')[2].split()[1]) == running.process.pid:
+                found.append(int(path.parent.name))
+    assert len(found) == 3
+    sizes = [re.search(r'VmHWM:\s+(\d+)', Path(f'/proc/{one}/status').read_text())[1] for one in found]
+    return sum(map(int, sizes)) / 1024
 
 
 def memory(running):

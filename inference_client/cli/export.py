@@ -24,6 +24,7 @@ LEFT_OUT = {
     'token_file': 'the tokens come from the volume of the container',
     'tls_cert': 'TLS is what stands before the container speaks',
     'tls_key': 'TLS is what stands before the container speaks',
+    'tls_client_ca': 'TLS is what stands before the container speaks',
 }
 """Options of serve that are not taken, and why."""
 

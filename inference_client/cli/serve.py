@@ -66,6 +66,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @click.option('--no-auth', is_flag=True, help='Ask for no tokens, and listen on this machine alone.')
 @_file('tls-cert', 'Certificate (PEM), with those between it and its authority: TLS on all protocols.')
 @_file('tls-key', 'The key (PEM) of the certificate.')
+@_file('tls-client-ca', 'Authorities (PEM) of clients: each must show a certificate of theirs, besides its token.')
 @_file('access-log', 'Append a JSON line about each request there, or with - to standard error; else there is none.')
 @_number('max-body', LIMITS.body, 'Most bytes of a request.')
 @_number('max-items', LIMITS.items, 'Most documents of a request, candidates included.')
@@ -96,6 +97,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
             token_file=options['token_file'],
             tls_cert=options['tls_cert'],
             tls_key=options['tls_key'],
+            tls_client_ca=options['tls_client_ca'],
             access_log=options['access_log'],
             limits=Limits(
                 body=options['max_body'],

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from .._wire.jina_pb2 import EndpointsProto, StatusProto
-from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, SERVING, UNARY
+from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, NOT_SERVING, SERVING, UNARY
 from .desk import Asker, Desk
 from .refusals import Refusal
 
@@ -92,6 +92,10 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return EndpointsProto(endpoints=[f'/{task}' for task in tasks]).SerializeToString()
 
     async def _health(self, data: bytes, context: Any) -> bytes:
+        try:
+            self._desk.settled()
+        except Refusal:
+            return NOT_SERVING
         return SERVING
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:

@@ -134,6 +134,7 @@ def _tls(settings: Settings) -> tuple[ssl.SSLContext | None, Any]:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    clients = _authorities(context, settings.tls_client_ca)
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
         pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
@@ -143,7 +144,22 @@ def _tls(settings: Settings) -> tuple[ssl.SSLContext | None, Any]:
             f'({error.strerror or type(error).__name__}): expected PEM files that belong together, '
             'the key without a password'
         ) from error
-    return context, grpc.ssl_server_credentials([pair])
+    return context, grpc.ssl_server_credentials([pair], clients, require_client_auth=clients is not None)
+
+
+def _authorities(context: ssl.SSLContext, path: str | None) -> bytes | None:
+    """The certificates of those who vouch for clients, if these must show one; the context asks for it then."""
+    if path is None:
+        return None
+    try:
+        context.load_verify_locations(path)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return Path(path).read_bytes()
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f'the certificates {path} for clients cannot be used ({error.strerror or type(error).__name__}): '
+            'expected a PEM file with those of their authorities'
+        ) from error
 
 
 async def _drain(desk: Desk, seconds: float) -> None:

@@ -70,6 +70,7 @@ class Settings:
         token_file: where they are; None: the user's own.
         tls_cert: PEM file with the certificate, and those between it and its authority; None: no TLS.
         tls_key: PEM file with its key.
+        tls_client_ca: PEM file with the authorities of clients, who must show a certificate; None: nobody must.
         limits: what it takes.
         access_log: file for a line about each request, `-` for standard error; None: there is none.
         drain: seconds for requests under way, once it is told to stop.
@@ -83,6 +84,7 @@ class Settings:
     token_file: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+    tls_client_ca: str | None = None
     limits: Limits = field(default_factory=Limits)
     access_log: str | None = None
     drain: float = 30.0
@@ -95,6 +97,8 @@ class Settings:
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError('TLS needs a certificate and its key: give both, --tls-cert and --tls-key')
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ConfigurationError('clients show certificates over TLS alone: give --tls-cert and --tls-key, too')
 
 
 def is_loopback(host: str) -> bool:

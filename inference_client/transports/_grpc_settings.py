@@ -33,7 +33,7 @@ CALL = '/jina.JinaRPC/Call'  # a stream of requests
 DISCOVERY = '/jina.JinaDiscoverEndpointsRPC/endpoint_discovery'  # of our own gateway it tells tasks
 DRY_RUN = '/jina.JinaGatewayDryRunRPC/dry_run'  # served by gateways alone
 HEALTH = '/grpc.health.v1.Health/Check'
-SERVING = b'\x08\x01'  # HealthCheckResponse(status=SERVING)
+SERVING, NOT_SERVING = b'\x08\x01', b'\x08\x02'  # HealthCheckResponse(status=...)
 FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
 
 MODELS = '/models/'  # in a URL's path, before the name of a model

@@ -6,13 +6,13 @@ Prints the URLs as one line of JSON when it is ready, and ends when its standard
 import asyncio
 import json
 import os
-import socket
 import sys
 
 os.environ.update(JINA_LOG_LEVEL='ERROR', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELEMETRY='1')
 
 import numpy as np
 from jina import DocumentArray, Executor, Flow, requests
+from jina.helper import random_ports
 
 HOST = '127.0.0.1'
 EMBEDDING = np.linspace(0, 1, 512, dtype=np.float32)
@@ -34,20 +34,9 @@ class Trivial(Executor):
             doc.embedding = EMBEDDING
 
 
-def free_ports(count):
-    """Ports that nobody uses, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind((HOST, 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 if __name__ == '__main__':
     wires = ('grpc', 'http', 'websocket')
-    ports = free_ports(3)
+    ports = random_ports(3)
     flow = Flow(protocol=list(wires), port=ports, host=HOST, quiet_error=True).add(uses=Trivial, host=HOST)
     with flow:
         urls = {scheme: f'{scheme}://{HOST}:{port}' for scheme, port in zip(('grpc', 'http', 'ws'), ports)}

@@ -7,7 +7,6 @@ one that fails is named in a warning and left out. A name comes before all patte
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import threading
@@ -18,7 +17,7 @@ import pluggy
 
 from . import _builtins, hookspecs
 from ._installed import DISABLE_VARIABLE, KINDS, REPLACING, Announced, Installed, read_installed
-from ._registered import PATTERNED, Registered, matches, narrowness, reason
+from ._registered import PATTERNED, Registered, matches, narrowness, nearest, reason
 from ._version import __version__
 from .errors import PluginError, UnknownSchemeError
 
@@ -191,12 +190,11 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> PluginError | UnknownSchemeError:
         known = [one.name for one in self.listed(kind)]
-        near = difflib.get_close_matches(name, known, 1)
-        guess = f'; did you mean {near[0]!r}?' if near else ''
+        guess = nearest(name, known)
         label = 'URL scheme' if kind == 'transport' else kind
         error = UnknownSchemeError if kind == 'transport' else PluginError
         blocked = f'; {DISABLE_VARIABLE} blocks {", ".join(self.disabled)}' if self.disabled else ''
-        return error(f'unknown {label} {name!r}: known are {", ".join(known)}{blocked}{guess}')
+        return error(f'unknown {label} {name!r}: known are {", ".join(known)}{blocked}{guess and "; "}{guess}')
 
 
 @functools.lru_cache(maxsize=None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Sequence
 
 from .errors import MissingExtraError, PluginError
 
@@ -101,6 +102,12 @@ def missing_extra(what: str, error: ImportError) -> PluginError | MissingExtraEr
         command = f"pip install 'inference-client[{EXTRAS[module]}]'"
         return MissingExtraError(f'{what} needs {module}, which is not installed: {command}')
     return PluginError(f'{what} cannot be imported: {error}')
+
+
+def nearest(name: str, known: Sequence[str], most: int = 1) -> str:
+    """The question whether one of the names that are known was meant; '' where none is near."""
+    near = difflib.get_close_matches(name, known, most)
+    return f'did you mean {" or ".join(map(repr, near))}?' if near else ''
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,6 @@ names one. Must not import inference_client.
 import json
 import multiprocessing
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -17,8 +16,7 @@ os.environ.update(JINA_LOG_LEVEL='ERROR', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELE
 
 import numpy as np
 from jina import Deployment, Document, DocumentArray, Executor, Flow, requests
-
-HOST = '127.0.0.1'
+from ports import HOST, free_ports
 
 
 class Dummy(Executor):
@@ -82,16 +80,6 @@ class Dummy(Executor):
     @requests(on='/drop')
     def drop(self, docs: DocumentArray, **kwargs):
         return docs[1:]
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind((HOST, 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def build(kind, ports):

@@ -17,21 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import grpc
 import numpy as np
 import orjson
+from ports import HOST
 from websockets.sync.server import serve
 
 from inference_client import Timeouts
 from inference_client._wire.jina_pb2 import DataRequestProto
-
-HOST = '127.0.0.1'
-
-
-def free_ports(count):
-    """Ports that nobody listens at, for now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def within(seconds):

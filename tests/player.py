@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from peers import free_ports
+from ports import free_ports
 
 BLOCK = re.compile(
     r'(?P<skipped><!-- not run: [^\n]+ -->\n+)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```', re.S | re.M

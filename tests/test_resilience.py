@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 from flows import Server
-from peers import free_ports
+from ports import free_ports
 from proxy import Proxy
 
 from inference_client import (

@@ -19,18 +19,8 @@ import pytest
 from flows import Server, jina_server
 from hypothesis import given
 from hypothesis import strategies as st
-from peers import (
-    HOST,
-    embed,
-    embed_json,
-    free_ports,
-    grpc_peer,
-    http_peer,
-    listener,
-    serving_websockets,
-    wait_until,
-    ws_peer,
-)
+from peers import HOST, embed, embed_json, grpc_peer, http_peer, listener, serving_websockets, wait_until, ws_peer
+from ports import free_ports
 from proxy import Proxy
 
 from inference_client import (

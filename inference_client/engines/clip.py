@@ -7,13 +7,13 @@ clip:/models/mine                   a directory with open_clip_config.json and w
 
 from __future__ import annotations
 
-import difflib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from .._registered import nearest
 from ..errors import ConfigurationError
 from . import _hub
 from ._names import parse_name, require
@@ -169,5 +169,4 @@ def _settings(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nearest(architecture: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(architecture, known, 3)
-    return f': did you mean {" or ".join(near)}?' if near else ': open_clip.list_models() lists those it has'
+    return f': {nearest(architecture, known, 3) or "open_clip.list_models() lists those it has"}'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any, Collection, Mapping
 
-from .._registered import missing_extra
+from .._registered import missing_extra, nearest
 from ..errors import ConfigurationError
 from .settings import ModelSettings
 
@@ -81,6 +80,6 @@ def _model(entry: Mapping[str, Any], defaults: Mapping[str, int]) -> ModelSettin
 def _check_names(found: Collection[str], known: Collection[str], where: str) -> None:
     for name in found:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            guess = f'; did you mean {near[0]!r}?' if near else f': known are {", ".join(known)}'
-            raise ConfigurationError(f'{where} has {name!r}, which is no setting{guess}')
+            guess = nearest(name, list(known))
+            more = f'; {guess}' if guess else f': known are {", ".join(known)}'
+            raise ConfigurationError(f'{where} has {name!r}, which is no setting{more}')

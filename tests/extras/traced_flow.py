@@ -12,8 +12,8 @@ import sys
 os.environ.update(JINA_LOG_LEVEL='CRITICAL', JINA_HIDE_SURVEY='1', JINA_OPTOUT_TELEMETRY='1')
 
 from jina import DocumentArray, Executor, Flow, requests
-from jina_servers import HOST, free_ports
 from opentelemetry import trace
+from ports import HOST, free_ports
 
 
 class Traced(Executor):

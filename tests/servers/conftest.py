@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from peers import HOST, free_ports
+from ports import HOST, free_ports
 
 from inference_client.testing.transports import TOKEN
 

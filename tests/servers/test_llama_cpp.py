@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from doors import DOORS
-from peers import HOST, free_ports
+from ports import HOST, free_ports
 
 from inference_client import AuthenticationError, Capabilities, Client, UnsupportedTaskError
 

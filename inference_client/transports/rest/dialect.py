@@ -1,4 +1,7 @@
-"""What a server understands: tasks become calls of its API, and its answers documents. No I/O."""
+"""What a server understands: tasks become calls of its API, and its answers documents. No I/O.
+
+Over 250 lines, because the class is one list of what a dialect may replace.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,6 @@ Read = Callable[[HttpCall, Any], List[Out]]
 
 class Dialect(ABC):
     """One server. A subclass says what it can do, and writes `embed_call` and `read_embeddings`, or whole tasks.
-
-    It is one list of what a subclass may replace, so it is long.
 
     The methods that talk to the server are generators: each `yield` of a call gives its answer, and `yield from
     self.ask(call)` what is in it. A dialect is shared by threads; what it remembers of the server may be written

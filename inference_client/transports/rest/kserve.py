@@ -9,7 +9,6 @@ extensions: binary tensor data, and model configuration (`.../config`), where th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
@@ -23,26 +22,19 @@ from .address import Address
 from .chat import caption_prompt, question_of
 from .content import candidates, modality
 from .dialect import Dialect, Parameters
-from .http import HttpAnswer, HttpCall, Steps, get, post
+from .http import HttpAnswer, HttpCall, Steps, get
+from .infer import HEAD, InferCall, infer_call, output_name
 from .reading import vectors
 from .served_model import INPUTS, OUTPUTS, ServedModel, served_model
 from .tensor_images import NORMALIZATIONS, image_tensor, most_images
-from .tensors import TYPES, Tensor, numbers, text, text_tensor, unpacked
+from .tensors import Tensor, numbers, text, text_tensor, unpacked
 from .transport import RestTransport
 
 if TYPE_CHECKING:
     from .reading import Row
 
-HEAD = 'Inference-Header-Content-Length'  # of a body whose JSON is followed by the values of tensors
 BINARY = 'binary_tensor_data'  # what a server that takes that calls it
 NO_SUCH_MODEL = re.compile(r'unknown model|model .*not found', re.I)
-
-
-@dataclass(frozen=True)
-class InferCall(HttpCall):
-    """A call of a model, and the output that is wanted."""
-
-    output: str = ''
 
 
 class KServeDialect(Dialect):
@@ -115,7 +107,7 @@ class KServeDialect(Dialect):
         return self._infer(model, [tensor], role, len(documents), parameters)
 
     def read_embeddings(self, call: HttpCall, answer: Any) -> list[Row]:
-        return vectors(list(numbers(answer, _output(call), call.inputs)))
+        return vectors(list(numbers(answer, output_name(call), call.inputs)))
 
     def ready(self) -> Steps[bool]:
         call = get(f'{self._path(self.model)}/ready')
@@ -213,23 +205,7 @@ class KServeDialect(Dialect):
     def _infer(
         self, model: ServedModel, tensors: Sequence[Tensor], role: str, inputs: int, parameters: Parameters
     ) -> HttpCall:
-        output = model.outputs[role]
-        heads, bodies = zip(*(self._packed(tensor) for tensor in tensors))
-        wanted: dict[str, Any] = {'name': output.name}
-        if self._binary and output.datatype in TYPES:
-            wanted['parameters'] = {'binary_data': True}
-        body: dict[str, Any] = {'inputs': heads, 'outputs': [wanted]}
-        if parameters:
-            body['parameters'] = dict(parameters)
-        call = post(f'{model.path}/infer', body)
-        data = b''.join(bodies)
-        headers = {HEAD: str(len(call.data)), 'Content-Type': 'application/octet-stream'} if data else {}
-        return InferCall(call.method, call.path, call.data + data, inputs, headers, output.name)
-
-    def _packed(self, tensor: Tensor) -> tuple[dict[str, Any], bytes]:
-        """A tensor in JSON, and what of it comes behind that."""
-        texts = tensor.datatype == 'BYTES' and isinstance(tensor.values[0], str)
-        return tensor.binary() if self._binary and not texts else (tensor.json(), b'')
+        return infer_call(f'{model.path}/infer', model.outputs[role], tensors, self._binary, inputs, parameters)
 
     def _respond(self, documents: Sequence[Document], prompt: str | None, parameters: Parameters) -> Steps[None]:
         (document,) = documents
@@ -239,15 +215,11 @@ class KServeDialect(Dialect):
             tensors.append(text_tensor(model.inputs['prompt'], [prompt]))
         call = self._infer(model, tensors, 'response', 1, parameters)
         answer = yield from self.ask(call)
-        document.tags['response'] = text(answer, _output(call))
+        document.tags['response'] = text(answer, output_name(call))
 
 
 def _scores(call: HttpCall, answer: Any) -> list[float]:
-    return [float(value) for value in numbers(answer, _output(call), call.inputs)[:, 0]]
-
-
-def _output(call: HttpCall) -> str:
-    return call.output if isinstance(call, InferCall) else ''
+    return [float(value) for value in numbers(answer, output_name(call), call.inputs)[:, 0]]
 
 
 class KServeTransport(RestTransport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pages import ROOT, blocks
 
 from inference_client.cli import run
 from inference_client.cli.serve import serve
-from inference_client.server.manifests import GRACE, PAUSE, TOKEN_FILE
+from inference_client.server.manifests import CONFIG_FILE, GRACE, PAUSE, TOKEN_FILE
 from inference_client.server.yaml_text import dump
 
 pytestmark = pytest.mark.once(reason='files are written, for other programs')
@@ -122,6 +123,114 @@ def test_the_healthcheck_of_compose_tells_a_server_from_none(folder, server):
         assert asked != code
         done = subprocess.run([sys.executable, '-c', asked], capture_output=True, timeout=60)
         assert (done.returncode == 0) is healthy, done.stderr
+
+
+# -- with a configuration
+
+CONFIG = """
+host = "127.0.0.1"
+token-file = "tokens.json"
+no-auth = false
+http-port = 6002
+max-batch = 16
+
+[[models]]
+name = "größer"
+engine = "embedded"
+replicas = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'mine.toml'
+    path.write_text(CONFIG, encoding='utf-8')
+    return path
+
+
+@pytest.fixture(params=['--config {}', '--config={}'])
+def configured(config, request):
+    """Arguments of serve with a configuration, in both ways, and what stays of them."""
+    return [*request.param.format(config).split(), '--ws-port', '6003'], ['--ws-port', '6003']
+
+
+def assert_taken(arguments, config, rest):
+    """That serve takes the arguments, with the configuration where the container has it."""
+    expected = ['--host', '0.0.0.0', '--token-file', TOKEN_FILE, '--config', CONFIG_FILE, *rest]
+    assert arguments == expected
+    here = [str(config) if one == CONFIG_FILE else one for one in arguments]
+    with serve.make_context('serve', here) as context:
+        assert (context.params['host'], context.params['token_file']) == ('0.0.0.0', TOKEN_FILE)
+        assert (context.params['http_port'], context.params['max_batch']) == (6002, 16)
+
+
+def test_kubernetes_gets_the_configuration_as_a_map(folder, configured, tmp_path):
+    validate = pytest.importorskip('kubernetes_validate', reason='holds the schemas of Kubernetes: tox installs it')
+    arguments, rest = configured
+    export('kubernetes', folder, '--name', 'mine', '--', *arguments)
+    found = manifests(folder)
+    for version in ('1.27', validate.latest_version()):
+        for one in found.values():
+            validate.validate(one, version, strict=True)
+    assert found['ConfigMap']['metadata']['name'] == 'mine-config'
+    assert found['ConfigMap']['data'] == {'service.toml': CONFIG}
+    pod = found['Deployment']['spec']['template']
+    (container,) = pod['spec']['containers']
+    (tmp_path / 'mounted.toml').write_text(found['ConfigMap']['data']['service.toml'], encoding='utf-8')
+    assert_taken(container['args'], tmp_path / 'mounted.toml', rest)
+    (volume,) = (one for one in pod['spec']['volumes'] if 'configMap' in one)
+    assert volume['configMap'] == {'name': 'mine-config'}
+    (mount,) = (one for one in container['volumeMounts'] if one['name'] == volume['name'])
+    assert mount['mountPath'] == str(Path(CONFIG_FILE).parent)
+    assert {one['name']: one['containerPort'] for one in container['ports']} == dict(zip(SCHEMES, (51000, 6002, 6003)))
+
+
+def test_pods_are_replaced_when_the_configuration_changes(folder, config):
+    marks = []
+    for text in (CONFIG, CONFIG, CONFIG.replace('16', '17')):
+        config.write_text(text, encoding='utf-8')
+        export('kubernetes', folder, '--force', '--', '--config', config)
+        marks.append(manifests(folder)['Deployment']['spec']['template']['metadata']['annotations'])
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_compose_gets_the_configuration_beside_it(folder, configured):
+    pytest.importorskip('check_jsonschema', reason='holds the schema of Docker Compose: tox installs it')
+    arguments, rest = configured
+    export('docker-compose', folder, '--', *arguments)
+    path = folder / 'compose.yaml'
+    command = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.compose-spec', str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    whole = yaml.safe_load(path.read_text())
+    (mounted,) = composed(path)['configs']
+    assert mounted['target'] == CONFIG_FILE
+    file = folder / whole['configs'][mounted['source']]['file']
+    assert file.read_text(encoding='utf-8') == CONFIG
+    assert_taken(composed(path)['command'], file, rest)
+
+
+def test_the_configuration_may_be_there_already(folder, config):
+    folder.mkdir(parents=True)
+    shutil.copy(config, folder / 'service.toml')
+    export('docker-compose', folder, '--', '--config', folder / 'service.toml')
+    assert (folder / 'service.toml').read_text(encoding='utf-8') == CONFIG
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('no-auth = true', 'asks for tokens: leave --no-auth out'),
+        ('tls-cert = "cert.pem"', 'leave --tls-cert out'),
+        ('http-port = 0', 'three different ports'),
+        ('[[models]]\nname = 3', 'expected a text'),
+        ('nope = 1', 'which is no setting'),
+    ],
+)
+def test_a_configuration_that_cannot_be_exported(folder, config, capsys, text, message):
+    config.write_text(text, encoding='utf-8')
+    assert run(['export', 'kubernetes', str(folder), '--', '--config', str(config)]) != 0
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
 
 
 # -- what both have

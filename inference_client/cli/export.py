@@ -10,7 +10,7 @@ import click
 
 from ..server.settings import PORTS
 from .completion import engines
-from .serve import serve
+from .serve import CONFIGURED, models_to_host, serve
 
 if TYPE_CHECKING:
     from ..server.manifests import Hosting
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 QUANTITY = re.compile('[0-9]+([.][0-9]+)?(m|[KMGT]i?)?')
 NAME = re.compile('[a-z]([-a-z0-9]{0,61}[a-z0-9])?')
 LEFT_OUT = {
-    'config': 'a container has no such file',
     'host': 'a container listens on all its addresses',
     'no_auth': 'a container asks for tokens',
     'token_file': 'the tokens come from the volume of the container',
@@ -27,6 +26,8 @@ LEFT_OUT = {
     'tls_client_ca': 'TLS is what stands before the container speaks',
 }
 """Options of serve that are not taken, and why."""
+
+REPLACED = ('host', 'token_file')  # of these, what a configuration says is of no account in the container
 
 ALL_ADDRESSES = '0.0.0.0'  # in a container, where the manifests say who reaches it
 OPTIONS = (
@@ -115,36 +116,62 @@ def docker_compose(file: Path, force: bool, **options: Any) -> None:
     \b
     Example: inference-client export docker-compose deploy -- embedded --replicas 2
     """
-    from ..server.manifests import compose, dockerfile
+    from ..server.manifests import CONFIG_NAME, compose, dockerfile
     from ..server.yaml_text import dump
 
     hosting = _hosting(**options)
+    configuration = {} if hosting.config is None else {CONFIG_NAME: hosting.config}
     folder, name = (file.parent, file.name) if file.suffix in ('.yaml', '.yml') else (file, 'compose.yaml')
-    _write(folder, {'Dockerfile': dockerfile(hosting), name: dump(compose(hosting))}, force)
+    _write(folder, {'Dockerfile': dockerfile(hosting), name: dump(compose(hosting)), **configuration}, force)
 
 
 def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Sequence[str], **sizes: Any) -> Hosting:
     from .._version import __version__
-    from ..server.manifests import TOKEN_FILE, Hosting
+    from ..server.manifests import CONFIG_FILE, TOKEN_FILE, Hosting
 
     if not NAME.fullmatch(name):
         raise click.BadParameter(f'{name!r}: expected small letters, digits and hyphens', param_hint="'--name'")
     with serve.make_context('serve', list(arguments)) as context:  # which checks them
+        config = _text(context.params['config'])
+        models_to_host(context.params['models'], context.meta.get(CONFIGURED), context.params)
         for option, why in LEFT_OUT.items():
-            if context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT:
+            source = context.get_parameter_source(option)
+            if source is click.core.ParameterSource.DEFAULT_MAP and (option in REPLACED or not context.params[option]):
+                continue
+            if source is not click.core.ParameterSource.DEFAULT:
                 raise click.UsageError(f'{why}: leave --{option.replace("_", "-")} out')
         ports = {scheme: context.params[f'{scheme}_port'] for scheme in PORTS}
     if len({*ports.values(), 0}) < len(ports) + 1:
         raise click.UsageError(
             'a container needs three different ports, none of them 0: give --grpc-port, --http-port and --ws-port'
         )
-    arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *arguments]
-    return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, **sizes)
+    configured = ['--config', CONFIG_FILE] if config is not None else []
+    arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *configured, *_without_config(arguments)]
+    return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, config=config, **sizes)
+
+
+def _text(path: str | None) -> str | None:
+    return None if path is None else Path(path).read_text(encoding='utf-8')
+
+
+def _without_config(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments of serve but for the configuration, which is elsewhere in the container."""
+    kept, rest = [], iter(arguments)
+    for one in rest:
+        if one == '--config':
+            next(rest)
+        elif not one.startswith('--config='):
+            kept.append(one)
+    return kept
+
+
+def _differs(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() != text.encode()
 
 
 def _write(folder: Path, files: Mapping[str, str], force: bool) -> None:
     """Write all or none."""
-    taken = [name for name in files if (folder / name).exists()]
+    taken = [name for name, text in files.items() if _differs(folder / name, text)]
     if taken and not force:
         raise click.UsageError(f'{folder / taken[0]} is there already: --force replaces it')
     folder.mkdir(parents=True, exist_ok=True)

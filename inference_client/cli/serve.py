@@ -89,7 +89,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
 
     run(
         Settings(
-            models=_models(models, context.meta.get(CONFIGURED), options),
+            models=models_to_host(models, context.meta.get(CONFIGURED), options),
             host=options['host'],
             ports={scheme: options[f'{scheme}_port'] for scheme in PORTS},
             public=_by_scheme(public_urls),
@@ -111,7 +111,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
     )
 
 
-def _models(named: tuple[str, ...], configured: Any, options: Mapping[str, Any]) -> list[ModelSettings]:
+def models_to_host(named: tuple[str, ...], configured: Any, options: Mapping[str, Any]) -> list[ModelSettings]:
     """Those of the command line, else those of the configuration, else the embedded one."""
     from ..server.config import NUMBERS, models_of
 

@@ -6,6 +6,7 @@ of models, no directory and no tokens.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
@@ -15,6 +16,8 @@ PAUSE = 5  # seconds in which a cluster learns that a pod ends
 ALIVE, READY = '/', '/ready'  # what the service tells without a token
 TOKENS = '/tokens'  # a folder and not a file, for a file that is replaced stays the old one in a container
 TOKEN_FILE = f'{TOKENS}/tokens.json'
+CONFIG, CONFIG_NAME = '/config', 'service.toml'
+CONFIG_FILE = f'{CONFIG}/{CONFIG_NAME}'
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Hosting:
         pods: how many of them.
         cpu: cores that each asks for.
         memory: that each asks for, and may have.
+        config: the text of the configuration, which is at `CONFIG_FILE` in the container; None: there is none.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Hosting:
     pods: int = 1
     cpu: str = '1'
     memory: str = '1Gi'
+    config: str | None = None
 
 
 def dockerfile(hosting: Hosting) -> str:
@@ -61,7 +66,9 @@ ENTRYPOINT ["inference-client", "serve"]
 
 def kubernetes(hosting: Hosting) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """The manifests, by the name of their file."""
+    configured = {} if hosting.config is None else {'config.yaml': [_config_map(hosting, hosting.config)]}
     return {
+        **configured,
         'deployment.yaml': [_deployment(hosting)],
         'service.yaml': [_service(hosting)],
         'disruption.yaml': [_disruption(hosting)],
@@ -69,7 +76,10 @@ def kubernetes(hosting: Hosting) -> Mapping[str, Sequence[Mapping[str, Any]]]:
 
 
 def compose(hosting: Hosting) -> Mapping[str, Any]:
-    """The file for Docker Compose. It publishes ports on this machine's loopback address alone."""
+    """The file for Docker Compose, which has the configuration beside it as `CONFIG_NAME`.
+
+    It publishes ports on this machine's loopback address alone.
+    """
     probe = f'import urllib.request as r; r.urlopen("http://127.0.0.1:{hosting.ports["http"]}{READY}", timeout=5)'
     service = {
         'image': hosting.image,
@@ -86,7 +96,11 @@ def compose(hosting: Hosting) -> Mapping[str, Any]:
         'cap_drop': ['ALL'],
         'security_opt': ['no-new-privileges:true'],
     }
-    return {'name': hosting.name, 'services': {hosting.name: service}}
+    if hosting.config is None:
+        return {'name': hosting.name, 'services': {hosting.name: service}}
+    service = {**service, 'configs': [{'source': 'service', 'target': CONFIG_FILE}]}
+    configs = {'service': {'file': f'./{CONFIG_NAME}'}}
+    return {'name': hosting.name, 'services': {hosting.name: service}, 'configs': configs}
 
 
 def _object(hosting: Hosting, version: str, kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,6 +110,11 @@ def _object(hosting: Hosting, version: str, kind: str, spec: Mapping[str, Any]) 
 
 def _labels(hosting: Hosting) -> Mapping[str, str]:
     return {'app.kubernetes.io/name': 'inference-client', 'app.kubernetes.io/instance': hosting.name}
+
+
+def _config_map(hosting: Hosting, config: str) -> Mapping[str, Any]:
+    metadata = {'name': f'{hosting.name}-config', 'labels': _labels(hosting)}
+    return {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': metadata, 'data': {CONFIG_NAME: config}}
 
 
 def _deployment(hosting: Hosting) -> Mapping[str, Any]:
@@ -112,13 +131,17 @@ def _deployment(hosting: Hosting) -> Mapping[str, Any]:
         'volumes': [
             {'name': 'scratch', 'emptyDir': {}},
             {'name': 'tokens', 'secret': {'secretName': f'{hosting.name}-tokens', 'defaultMode': 0o440}},
+            *[{'name': 'config', 'configMap': {'name': f'{hosting.name}-config'}}] * (hosting.config is not None),
         ],
     }
+    marked: dict[str, Any] = {'labels': _labels(hosting)}
+    if hosting.config is not None:  # so that pods are replaced when it changes
+        marked['annotations'] = {'checksum/config': hashlib.sha256(hosting.config.encode()).hexdigest()}
     spec = {
         'replicas': hosting.pods,
         'selector': {'matchLabels': _labels(hosting)},
         'strategy': {'type': 'RollingUpdate', 'rollingUpdate': {'maxUnavailable': 0, 'maxSurge': 1}},
-        'template': {'metadata': {'labels': _labels(hosting)}, 'spec': pod},
+        'template': {'metadata': marked, 'spec': pod},
     }
     return _object(hosting, 'apps/v1', 'Deployment', spec)
 
@@ -145,6 +168,7 @@ def _container(hosting: Hosting) -> Mapping[str, Any]:
         'volumeMounts': [
             {'name': 'scratch', 'mountPath': '/tmp'},
             {'name': 'tokens', 'mountPath': TOKENS, 'readOnly': True},
+            *[{'name': 'config', 'mountPath': CONFIG, 'readOnly': True}] * (hosting.config is not None),
         ],
     }
 

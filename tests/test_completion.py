@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ click = pytest.importorskip('click')
 from inference_client.cli import cli, completion  # noqa: E402 - they need click
 
 SCRIPTS = Path(sys.executable).parent
+TIMEOUT = 60  # seconds without a sign of life
 BREAKS = ' \t\n"\'><=;|&(:'  # what bash breaks words at, unless told otherwise
 LINES = {
     'enc': 'encode',
@@ -98,6 +100,7 @@ def terminal(command, home):
         os.write(ours, keys.encode())
         shown = ''
         while not re.search(pattern, shown):
+            assert select.select([ours], [], [], TIMEOUT)[0], shown
             shown += os.read(ours, 4096).decode()
         return re.search(pattern, shown)[1]
 

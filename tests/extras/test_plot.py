@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from isolated import output_of
 from pages import ROOT, blocks
@@ -101,6 +101,7 @@ def test_a_similarity(model, photo):
     np.testing.assert_allclose(np.diag(with_itself), [1, 1], atol=1e-5)
 
 
+@settings(max_examples=10)  # each draws a figure
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 5))
 def test_cosines_of_any_embeddings(rows, columns, length):
     random = np.random.RandomState(rows)
@@ -118,14 +119,16 @@ def test_cosines_of_any_embeddings(rows, columns, length):
             assert cosines[row, column] == pytest.approx(a[row] @ b[column] / norms, abs=1e-6)
 
 
-@pytest.mark.parametrize('text', [*ODD_TEXTS, '$', '$$', r'\$x$', '$\\frac{', '_^{', '<b>'])
 @pytest.mark.filterwarnings('ignore:Glyph')  # the font of this machine does not have them all
-def test_no_name_is_taken_for_a_formula(text):
-    document = Document(text=text, embedding=np.ones(2))
-    match = Document(text=text)
-    match.scores['clip_score'].value = 1.0
-    assert drawn(plot.similarity(document)).any()
-    assert drawn(plot.ranking(Document(text=text, matches=[match]))).any()
+def test_no_name_is_taken_for_a_formula():
+    odd = [*ODD_TEXTS, '$', '$$', r'\$x$', '$\\frac{', '_^{', '<b>']
+    matches = [Document(text=text) for text in odd]
+    for match in matches:
+        match.scores['clip_score'].value = 0.5
+    assert drawn(plot.similarity([Document(text=text, embedding=np.ones(2)) for text in odd])).any()
+    axes = plot.ranking(Document(text='$\\frac{', matches=matches))
+    assert drawn(axes).any()
+    assert len(axes.patches) == len(odd)
 
 
 def test_files_are_read_only_where_the_caller_named_them(model, photo):

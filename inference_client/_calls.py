@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 Docs = Union[Document, Iterable[Document]]
 A = TypeVar('A')
 
-PROFILED = ('hello world',)  # what is encoded where nothing else is given
-
 
 class Tasks(Generic[A]):
     """The tasks as methods. A subclass runs them; `A` is what they return."""
@@ -165,15 +163,13 @@ class Tasks(Generic[A]):
         run.prepare_more = lambda more: asked.prepare_stream(more, **rest).documents
         return run
 
-    def _probe(
-        self, task: str | type[Task[Any]], inputs: Iterable[Any] | None, rounds: int, arguments: dict[str, Any]
-    ) -> Probe:
+    def _probe(self, task: str | type[Task[Any]], inputs: Any, rounds: int, arguments: dict[str, Any]) -> Probe:
         """Set a profile up; reads the inputs."""
         asked = _task(task)
         if inputs is None and asked.name != 'encode':
             raise InputError(f'nothing to {asked.name}: give at least one item')
         with trusting_environment(self._options.trust_env):
-            call = asked.prepare_stream(PROFILED if inputs is None else inputs, **arguments)
+            call = asked.prepare_stream(('hello world',) if inputs is None else inputs, **arguments)
             check_parameters(call.parameters)
             return Probe(self.url, self._supported(asked, True), call, rounds, self._options.token)
 

@@ -36,7 +36,7 @@ HEAVY = {
 # From the bottom up. A module imports what is below it, and its neighbours of the same entry.
 LAYERS = [
     {'_addresses', '_private_file', '_version', 'errors'},
-    {'_logins', '_tls'},
+    {'_logins', '_otel', '_tls'},
     {
         '_config',
         '_documents',

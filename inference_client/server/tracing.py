@@ -7,7 +7,8 @@ import time
 from importlib import metadata
 from typing import Any, Mapping
 
-from .._telemetry import OPERATIONS, SCOPE, find_tools
+from .._otel import SCOPE, find_tools
+from .._telemetry import OPERATIONS
 from .._version import __version__
 from ..errors import ConfigurationError
 

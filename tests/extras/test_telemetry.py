@@ -410,9 +410,9 @@ def test_nothing_is_imported_where_the_program_has_not_done_so():
 def test_nothing_is_told_where_nothing_is_set_up():
     code = f"""
     from opentelemetry import metrics, trace
-    from inference_client import _telemetry
+    from inference_client import _otel
     {ENCODE}
-    print(_telemetry.find_tools())
+    print(_otel.find_tools())
     """
     assert output_of(code) == 'None'
 

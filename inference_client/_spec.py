@@ -23,7 +23,7 @@ class Capabilities:
         modalities: what it embeds: `text`, `image`.
         embedding_size: numbers in an embedding.
         max_batch: texts or images that its server takes at once.
-        max_tokens: of the longest text that it takes.
+        max_tokens: of the longest text that it takes; engines in this process cut what is longer.
     """
 
     tasks: frozenset[str] | None = None

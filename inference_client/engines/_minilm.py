@@ -17,7 +17,7 @@ TOKENIZER = Path(__file__).parent / 'data' / 'minilm-tokenizer.json'
 MODEL_SHA256 = '8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6'
 WIDTH = 384
 
-_MAX_TOKENS = 256  # what the model was trained with; it is meaningless beyond
+MAX_TOKENS = 256  # what the model was trained with; it is meaningless beyond
 _BATCH = 16  # larger batches are slower, as padding grows, and hold more memory
 
 
@@ -47,7 +47,7 @@ class TextEncoder:
             read_checked(model or installed_model()), options, providers=['CPUExecutionProvider']
         )
         self._tokenizer = tokenizers.Tokenizer.from_file(str(TOKENIZER))
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.enable_padding()
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:

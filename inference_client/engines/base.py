@@ -78,6 +78,9 @@ class MultimodalEngine(Engine):
     embedding_size: int | None = None
     """Numbers in an embedding, where that is known."""
 
+    max_tokens: int | None = None
+    """Of the longest text that it embeds as a whole, where that is known."""
+
     def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
         """Embed texts; returns float32 of shape (n, d)."""
         raise NotImplementedError('it embeds no texts')
@@ -101,7 +104,7 @@ class MultimodalEngine(Engine):
             'image': own.encode_image is not base.encode_image,
         }
         modalities = frozenset(name for name, written in embeds.items() if written)
-        return Capabilities(frozenset(self.tasks), modalities, self.embedding_size)
+        return Capabilities(frozenset(self.tasks), modalities, self.embedding_size, max_tokens=self.max_tokens)
 
     def run(self, task: str, documents: DocumentArray, parameters: Parameters) -> DocumentArray:
         runners: dict[str, Callable[[DocumentArray, Parameters], None]] = {

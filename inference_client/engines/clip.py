@@ -60,6 +60,7 @@ class ClipEngine(MultimodalEngine):
         self._model.eval()
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._tokenizing = threading.Lock()  # some tokenizers are not made for threads
+        self.max_tokens = self._tokenizer.context_length
         self.embedding_size = open_clip.get_model_config(architecture)['embed_dim']
         self.logit_scale = float(self._model.logit_scale.detach().exp())
 

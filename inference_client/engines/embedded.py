@@ -20,7 +20,7 @@ import numpy as np
 
 from ._imagenet import Classifier, softmax
 from ._labels import caption, photo_of, read_embeddings, read_phrases, short_answer
-from ._minilm import TextEncoder, unit_rows
+from ._minilm import MAX_TOKENS, TextEncoder, unit_rows
 from ._questions import Question, parse
 from .base import MultimodalEngine, Parameters
 
@@ -46,6 +46,7 @@ class EmbeddedEngine(MultimodalEngine):
 
     tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
     embedding_size = 384
+    max_tokens = MAX_TOKENS
 
     yes_cosine = 0.2
     """Cosine of image and claim from which the answer is 'yes'.

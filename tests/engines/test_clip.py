@@ -124,7 +124,7 @@ def test_texts_need_not_be_sound(by_file):
 
 def test_what_it_can_do_is_known(by_file, clip_files):
     for name in (by_file, f'clip:{clip_files}/saved'):
-        expected = Capabilities(frozenset({'encode', 'rank'}), frozenset({'text', 'image'}), 16)
+        expected = Capabilities(frozenset({'encode', 'rank'}), frozenset({'text', 'image'}), 16, max_tokens=77)
         assert Client().get_model(name).capabilities() == expected
 
 

@@ -80,7 +80,7 @@ class Playground:
             ask, model, answered = self._run(name, 'encode', inputs)
         except InferenceError as error:
             return Answer(said(error), kept=kept)
-        before = kept[1] if kept and kept[0] == model.url else ()
+        before = _others(kept[1], answered) if kept[0] == model.url else ()
         first, *others = answered
         html = html_of(answered) + _neighbours(first, [*others, *before])
         now = (model.url, (*before, *map(_small, answered))[-KEPT:])
@@ -175,6 +175,11 @@ def _document(value: Value) -> Document:
 
 def _named(values: Sequence[Value]) -> list[Value]:
     return [Image(Path(one.value).name) if isinstance(one, Image) else one for one in values]
+
+
+def _others(kept: Iterable[Document], answered: Sequence[Document]) -> list[Document]:
+    """Without what was encoded again, which would be its own nearest neighbour."""
+    return [one for one in kept if not any(np.array_equal(one.embedding, new.embedding) for new in answered)]
 
 
 def _small(document: Document) -> Document:

@@ -62,6 +62,7 @@ BAD = ['none', 'revoked', 'expired', 'truncated', 'longer', 'other case', 'empty
 def guarded(server_python, tmp_path_factory, store, tokens):
     """A service that asks for tokens, with small limits."""
     options = ['--token-file', str(store.path), '--max-body', '100000', '--max-items', '8', '--max-pixels', '5000']
+    options += ['--max-batch', '1']  # so that an engine sees requests as they come
     folder = tmp_path_factory.mktemp('guarded')
     with service(server_python, folder, 'named', 'pictures', *options) as started:
         yield started

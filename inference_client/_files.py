@@ -192,6 +192,7 @@ def _read(names: list[str]) -> dict[str, Any]:
         by_system.setdefault(system, []).append((name, path))
     for system, ones in by_system.items():
         paths = [path for _, path in ones]
-        contents = system.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error='return')
+        with explained(ones[0][0], 'read'):
+            contents = system.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error='return')
         found.update(zip((name for name, _ in ones), contents))
     return found

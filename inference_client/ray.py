@@ -28,7 +28,7 @@ from .errors import InputError
 try:
     import pyarrow as pa
 
-    from .parquet._columns import Row, row_of, table_of
+    from .parquet._columns import Row, missing, row_of, table_of
     from .parquet._inputs import image_of
 except ImportError as error:
     raise missing_extra('inference_client.ray', error) from error
@@ -118,7 +118,7 @@ class Worker:
         if self.column in columns:
             self._type = columns[self.column].type
         elif 'embedding' not in columns:  # else it is the fallback's
-            columns[self.column] = pa.nulls(len(rows), self._type)
+            columns[self.column] = missing(self._type or pa.null(), len(rows))
         return columns
 
 

@@ -77,8 +77,15 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table with the columns of a unified schema."""
     held = set(table.column_names)
-    columns = [table[field.name] if field.name in held else pa.nulls(table.num_rows, field.type) for field in schema]
+    columns = [table[field.name] if field.name in held else missing(field.type, table.num_rows) for field in schema]
     return pa.table(columns, schema=schema)
+
+
+def missing(kind: pa.DataType, count: int) -> pa.Array:
+    """A column without answers: nulls, or vectors of NaN, for older versions of Arrow write no null among such."""
+    if pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32():
+        return _vectors(np.full((count, kind.list_size), np.nan, np.float32)).cast(kind)
+    return pa.nulls(count, kind)
 
 
 def _column(name: str, values: list[Any]) -> pa.Array:
@@ -98,11 +105,13 @@ def _embeddings(values: list[Any]) -> pa.Array:
         raise ProtocolError(f'embeddings of shape {told}: expected one number of dimensions for all, as a column has')
     ((size,),) = shapes
     there = np.array([value is not None for value in values])
-    numbers = np.zeros((len(values), size), np.float32)
+    numbers = np.full((len(values), size), np.nan, np.float32)
     numbers[there] = np.stack([value for value in values if value is not None])
-    valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder='little').tobytes())
-    kind = pa.list_(pa.float32(), size)
-    return pa.Array.from_buffers(kind, len(values), [valid], children=[pa.array(numbers.reshape(-1))])
+    return _vectors(numbers)
+
+
+def _vectors(numbers: np.ndarray[Any, Any]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), numbers.shape[1])
 
 
 def _match(match: Document) -> dict[str, Any]:

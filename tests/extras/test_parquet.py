@@ -317,7 +317,8 @@ def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
     read = pq.read_table(folder / 'whole').to_pylist() if whole else []
     for row, one in zip(whole, read):
         vector = row.get('embedding')
-        assert one.get('embedding') == (None if vector is None else vector.tolist())
+        if 'embedding' in one:
+            np.testing.assert_array_equal(one['embedding'], [np.nan] * 2 if vector is None else vector)
         assert one['error'] == row.get('error')
         assert one.get('matches') == row.get('matches')
 
@@ -352,7 +353,8 @@ def test_the_columns_of_each_task(here, photo):
         assert (good['input'], good['error']) == (photo, None)
         assert bad['input'] == 'missing.png'
         assert bad['error'].startswith("no such image file: 'missing.png'")
-        assert [value for name, value in bad.items() if name not in ('input', 'error', 'question')] == [None]
+        nothing = [value for name, value in bad.items() if name not in ('input', 'error', 'question')]
+        np.testing.assert_equal(nothing, [[np.nan] * 8] if task == 'encode' else [None])
         (answer,) = model.stream(task, inputs[:1], **options)
         if task == 'rank':
             assert good['matches'] == [

@@ -39,7 +39,9 @@ def files(pattern: str) -> list[str]:
         InputError: there are none, or the store cannot be asked.
         MissingExtraError: the store needs a package that is not installed.
     """
-    if not glob.has_magic(pattern) or (not is_remote(pattern) and ('://' in pattern or Path(pattern).exists())):
+    if not glob.has_magic(pattern) or pattern[:5].lower() == 'data:':
+        return [pattern]
+    if not is_remote(pattern) and ('://' in pattern or Path(pattern).exists()):
         return [pattern]
     if is_remote(pattern):
         system, path = file_system(pattern)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
@@ -103,6 +104,13 @@ class Table:
                 self._kept.append(pa.table({name: batch.column(name) for name in self._keep}))
             for place in range(batch.num_rows):
                 yield self._value(batch, place)
+
+    def again(self) -> Table:
+        """The same rows, from the first."""
+        other = copy(self)
+        other._kept = deque()
+        other._start = other._taken = 0
+        return other
 
     def skip(self, count: int) -> str:
         """Leave the next rows out, without reading them; gives a hash of where they are."""

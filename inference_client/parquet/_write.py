@@ -51,7 +51,7 @@ def write(
     options, parameters = split(arguments)
     if not options.ordered:
         raise InputError('ordered=False does not go with Parquet: its rows are in the order of the inputs')
-    source = inputs if isinstance(inputs, Table) else Values(inputs)
+    source = inputs.again() if isinstance(inputs, Table) else Values(inputs)
     with model._explained(task):
         run = model._begin(task, arguments, Contents(source))
     name = task if isinstance(task, str) else task.name

@@ -447,13 +447,13 @@ def posts(memory, photo):
 @pytest.mark.parametrize('failing', [1, 5, 8, 14])
 def test_rows_of_texts(memory, small, posts, failing):
     model, transport = model_with(*[None] * failing, Fault(drop=True))
-    table = {'text': 'body', 'keep': ['id', 'number']}
+    table = Table(posts, text='body', keep=['id', 'number'])  # which may be used again
     options = {'batch_size': 7, 'prefetch': 1, 'retry': ONCE}
     with pytest.raises(ConnectionFailedError):
-        parquet.write(model, 'encode', Table(posts, **table), 'memory://out/x.parquet', **options)
-    written = parquet.write(model, 'encode', Table(posts, **table), 'memory://out/x.parquet', **options)
+        parquet.write(model, 'encode', table, 'memory://out/x.parquet', **options)
+    written = parquet.write(model, 'encode', table, 'memory://out/x.parquet', **options)
     assert written == Written(100, 0, 7 * failing)
-    assert len(Table(posts, **table)) == 100
+    assert len(table) == 100
     assert sum(texts_seen(transport).values()) == 107 - max(0, 7 * failing + 7 - 100)
     assert memory.find('/out') == ['/out/x.parquet']
     with memory.open('/out/x.parquet') as file:
@@ -531,6 +531,8 @@ def test_patterns(here, memory):
     assert parquet.files('no.png') == ['no.png']
     assert parquet.files(f'{here}/?.png') == [f'{here}/a.png']
     assert parquet.files('http://host/x?.png') == ['http://host/x?.png']
+    uri = 'data:image/svg+xml,' + '[?]' * 1000
+    assert parquet.files(uri) == [uri]
     names = ['memory://bucket/a.png', 'memory://bucket/b[1].png', 'memory://bucket/d.png/e.png']
     assert [one.replace(':///', '://') for one in parquet.files('memory://bucket/**/*.png')][-3:] == names
     with pytest.raises(InputError, match=r"no file matches '\*\.gif'"):

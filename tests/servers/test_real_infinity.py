@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from contracts import contract
 from docarray import Document, DocumentArray
 from doors import DOORS
 from PIL import Image
@@ -151,3 +152,18 @@ def test_a_reranker_ranks_texts(open_model, infinity_torch):
 
 def test_it_is_ready(open_model):
     assert open_model('clip').is_ready() is True
+
+
+@pytest.mark.parametrize(
+    ('ours', 'its'),
+    [
+        ('EmbedTexts', '_OpenAIEmbeddingInput_Text'),
+        ('EmbedImages', 'OpenAIEmbeddingInput_Image'),
+        ('Rerank', 'RerankInput'),
+    ],
+)
+def test_the_stand_in_is_held_to_what_this_release_says(infinity_torch, ours, its):
+    described = requests.get(f'{infinity_torch.partition("+")[2]}/openapi.json', timeout=30).json()
+    theirs = described['components']['schemas'][its]
+    mine = contract('infinity').schemas[ours]
+    assert (set(mine['properties']), mine['required']) == (set(theirs['properties']), theirs['required'])

@@ -20,7 +20,7 @@ import pytest
 import requests
 from aiohttp import web
 from docarray import Document, DocumentArray
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from peers import HOST
@@ -450,7 +450,8 @@ def test_it_does_what_its_openapi_says(running):
         operation = found.ok()
         tried.add(operation.path)
 
-        @effort(max_examples=25, database=None)
+        # What schemathesis makes, it filters much of.
+        @effort(max_examples=25, database=None, suppress_health_check=[HealthCheck.filter_too_much])
         @given(operation.as_strategy())
         def check(case):
             answer = case.call(base_url=running.urls['http'], timeout=TIMEOUT)

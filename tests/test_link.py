@@ -135,6 +135,12 @@ def test_no_documents_are_an_answer_at_any_endpoint():
     assert answered(request(endpoint='/nothing')).header.status.code == StatusProto.SUCCESS
 
 
+@pytest.mark.parametrize('endpoint', ['/', ''])
+def test_documents_come_back_as_they_came_from_no_endpoint(endpoint):
+    reply = answered(request('a', endpoint=endpoint))
+    assert (reply.header.status.code, reply.data) == (StatusProto.SUCCESS, request('a').data)
+
+
 def test_what_cannot_be_sent_is_the_models_failure(caplog):
     status = answered(request('odd')).header.status
     assert status.exception.name == 'ServerError'

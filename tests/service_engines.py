@@ -1,6 +1,8 @@
 """Engines that behave badly, or only know who they are, for the tests of the service: installed as a plugin."""
 
 import os
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +24,13 @@ class Named(Engine):
                 os._exit(7)
             if document.text == 'raise':
                 raise RuntimeError('/secret/path is broken')
+            if document.text == 'nothing':
+                return None
+            if document.text == 'generator':
+                return (document for document in documents)
+            if document.text == 'exit':
+                threading.Thread(target=time.sleep, args=(3600,)).start()  # the ordinary way out waits for it
+                sys.exit('enough')
             if document.text == 'refuse':
                 raise InputError('this text is refused')
             document.embedding = np.array([len(document.text), os.getpid()], np.float32)

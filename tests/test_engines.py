@@ -42,6 +42,17 @@ class Losing(TextOnly):
         return documents[1:]
 
 
+class Idle(TextOnly):
+    def run(self, task, documents, parameters):
+        return None
+
+
+class Emptying(TextOnly):
+    def run(self, task, documents, parameters):
+        documents.clear()
+        return documents
+
+
 def ask(engine, endpoint='/encode', **content):
     return handle(engine, Request(endpoint, DocumentArray([Document(**content)])))
 
@@ -60,6 +71,8 @@ def test_what_an_engine_has_works():
         (TextOnly, '/caption', {'text': 'a'}, UnsupportedTaskError, 'it offers encode, rank'),
         (TextOnly, '/encode', {'text': 'divide'}, ServerError, 'raised ZeroDivisionError: division by zero'),
         (Losing, '/encode', {'text': 'a'}, ServerError, 'answered 1 documents with 0'),
+        (Emptying, '/encode', {'text': 'a'}, ServerError, 'answered 1 documents with 0'),
+        (Idle, '/encode', {'text': 'a'}, ServerError, 'with a NoneType: expected a DocumentArray'),
     ],
 )
 def test_what_it_lacks_or_breaks_is_said(engine, endpoint, content, kind, words):

@@ -238,6 +238,17 @@ def test_a_request_that_kills_every_replica(server_python, tmp_path):
         assert 'a process of the model named ended' in started.log
 
 
+def test_an_engine_that_ends_the_process(server_python, tmp_path):
+    """It is gone at once, though a thread of the engine goes on."""
+    with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
+        model = client.get_model(started.urls['grpc'])
+        with pytest.raises(ServerError, match='ended while it worked on the request'):
+            model.encode(text='exit')
+        model.wait_until_ready(TIMEOUT)
+        assert model.encode(text='hello')[0].embedding[0] == 5
+        assert 'SystemExit: enough' in started.log
+
+
 @pytest.mark.skipif(not Path('/proc').exists(), reason='needs /proc')
 def test_nothing_is_left_when_the_service_is_killed(server_python, tmp_path):
     with service(server_python, tmp_path, 'named') as started, Client() as client:
@@ -293,6 +304,15 @@ def test_a_failure_tells_no_path_and_no_trace(running):
 def test_an_input_error_is_passed_on(running, connect, wire):
     with pytest.raises(InputError, match='this text is refused'):
         connect(running.urls[wire]).encode(text='refuse')
+
+
+@pytest.mark.parametrize(('text', 'kind'), [('nothing', 'NoneType'), ('generator', 'generator')])
+def test_an_engine_that_returns_no_documents(running, connect, text, kind):
+    model = connect(running.urls['grpc'])
+    before = processes(model)
+    with pytest.raises(ServerError, match=f'answered 1 documents with a {kind}'):
+        model.encode(text=text)
+    assert processes(model) == before
 
 
 def test_an_empty_message_is_no_request(running):

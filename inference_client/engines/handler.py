@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sized
 
 from ..errors import InferenceError, ServerError, UnsupportedTaskError
 
@@ -25,6 +25,7 @@ def handle(engine: Engine, request: Request) -> DocumentArray:
     if task not in engine.tasks:
         offered = ', '.join(sorted(engine.tasks))
         raise UnsupportedTaskError(f'the model has no task {task!r}: it offers {offered}')
+    count = len(request.documents)  # the engine may change them
     try:
         documents = engine.run(task, request.documents, request.parameters)
     except InferenceError:
@@ -34,6 +35,9 @@ def handle(engine: Engine, request: Request) -> DocumentArray:
     except Exception as error:  # an engine is somebody's code; its failure is the model's, as over a wire
         name = type(error).__name__
         raise ServerError(f'the model raised {name}: {error}', name) from error
-    if len(documents) != len(request.documents):
-        raise ServerError(f'the model answered {len(request.documents)} documents with {len(documents)}')
+    if not isinstance(documents, Sized):
+        kind = type(documents).__name__
+        raise ServerError(f'the model answered {count} documents with a {kind}: expected a DocumentArray')
+    if len(documents) != count:
+        raise ServerError(f'the model answered {count} documents with {len(documents)}')
     return documents

@@ -39,7 +39,7 @@ def answers(engine: Engine, model: str, messages: Sequence[Any]) -> list[Answer]
         messages: a `DataRequestProto` each.
     """
     if len(messages) > 1:
-        with contextlib.suppress(InferenceError):
+        with contextlib.suppress(Exception):
             return _together(engine, messages)
     return [_alone(engine, model, message) for message in messages]
 
@@ -59,6 +59,11 @@ def _alone(engine: Engine, model: str, message: Any) -> Answer:
         return _succeeded(message.header, _run(engine, request_of(message)))
     except InferenceError as error:
         return failed(message.header, model, error)
+    except Exception as error:  # noqa: BLE001 - it costs this request, not the process with all that wait
+        name = type(error).__name__
+        broken = ServerError(f'the model raised {name}: {error}', name)
+        broken.__cause__ = error
+        return failed(message.header, model, broken)
 
 
 def _run(engine: Engine, request: Request) -> Iterable[Document]:

@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from dataclasses import replace
 from typing import Any, BinaryIO, Mapping
 
@@ -101,6 +102,10 @@ def _note_all(came: Any, waiting: Any) -> None:
 
 
 if __name__ == '__main__':
-    main(json.loads(sys.argv[1]))
-    sys.stderr.flush()
-    os._exit(1)  # not by the ordinary way out, on which libraries may wait for threads of theirs
+    try:
+        main(json.loads(sys.argv[1]))
+    except BaseException:  # noqa: BLE001 - an engine may raise SystemExit, too
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(1)  # not by the ordinary way out, on which libraries may wait for threads of theirs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +15,13 @@ from urllib.parse import quote
 import grpc
 import pytest
 import requests
-from services import OTHER, TIMEOUT, service
+from services import HOST, OTHER, TIMEOUT, service
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from inference_client import Client, InputError, ModelNotFoundError, RetryPolicy, ServerError, TransportError
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
-from inference_client.transports._grpc_settings import HEALTH, NOT_SERVING, SERVING
+from inference_client.transports._grpc_settings import CALL, HEALTH, NOT_SERVING, SERVING
 
 WIRES = ['grpc', 'http', 'ws']
 ONCE = RetryPolicy(attempts=1)
@@ -338,6 +340,56 @@ def test_bytes_that_are_no_request(running, wire):
             socket.send(b'\xff\xff')
             status = DataRequestProto.FromString(socket.recv(TIMEOUT)).header.status
             assert 'not a DataRequestProto' in status.description
+
+
+# -- clients that do not read
+
+
+def answered(started):
+    """Requests that a model has answered so far."""
+    page = requests.get(f'{started.urls["http"]}/metrics', timeout=TIMEOUT).text
+    found = re.findall(r'^inference_requests_total{model="named",outcome="ok".* (\S+)$', page, re.MULTILINE)
+    return sum(map(float, found))
+
+
+def test_a_stream_whose_client_does_not_read_is_not_read_either(running):
+    """Else its answers would fill the memory: there are 320 MB of them."""
+    message = DataRequestProto(header={'exec_endpoint': '/encode'})
+    message.data.docs.docs.add().text = 'x' * (4 << 20)
+    data, before = message.SerializeToString(), answered(running)
+    options = [('grpc.max_receive_message_length', -1)]
+    with grpc.insecure_channel(running.urls['grpc'].partition('://')[2], options) as channel:
+        answers = channel.stream_stream(CALL)(iter([data] * 80), timeout=TIMEOUT)
+        while answered(running) == before:
+            pass
+        count = -1
+        while answered(running) != count:
+            count = answered(running)
+            time.sleep(0.5)  # in which it answers more than one, if it takes any
+        assert count - before <= 40
+        assert sum(len(answer) >= 4 << 20 for answer in answers) == 80
+
+
+def test_a_fault_of_the_service_is_an_answer_too(caplog):
+    """Else one request of a stream would never be answered."""
+    pytest.importorskip('prometheus_client', reason='comes with the extra [server]')
+    from inference_client.server.desk import Asker, Desk
+    from inference_client.server.gate import Gate
+    from inference_client.server.hosted import Models
+    from inference_client.server.settings import Limits
+
+    class Faulty(Gate):
+        """Fails in a way that nobody thought of."""
+
+        def admit(self, presented, peer):
+            raise RuntimeError('/secret/path')
+
+    request = DataRequestProto(header={'request_id': 'an id'}).SerializeToString()
+    desk = Desk(Models([]), Faulty(), Limits())
+    header = DataRequestProto.FromString(asyncio.run(desk.ask_in_band(Asker(None, None, HOST, 'grpc'), request))).header
+    assert (header.request_id, header.status.exception.name) == ('an id', 'ServerError')
+    assert '/secret' not in header.status.description
+    assert '/secret/path' in caplog.text
 
 
 # -- the directory

@@ -125,6 +125,9 @@ class Desk:
             return await self.ask(asker, data)
         except Refusal as refusal:
             return refusal.in_band(request_id(data))
+        except Exception:  # noqa: BLE001 - of which a client is told nothing, but that there is no other answer
+            logger.exception('a request failed')
+            return BrokenError('the service failed; its log tells more').in_band(request_id(data))
 
     def ready(self, asker: Asker) -> None:
         """Raise a `Refusal` unless the model answers."""

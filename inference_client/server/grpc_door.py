@@ -13,9 +13,9 @@ from .._wire.jina_pb2 import EndpointsProto, StatusProto
 from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, NOT_SERVING, SERVING, UNARY
 from .desk import Asker, Desk
 from .refusals import Refusal
+from .window import Window
 
 MODEL = 'model'  # metadata
-WINDOW = 256  # requests of one stream that are worked on at once
 
 
 class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -106,19 +106,18 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         except Refusal as refusal:
             await _refuse(context, refusal)
         answers: asyncio.Queue[bytes | None] = asyncio.Queue()
-        window = asyncio.Semaphore(WINDOW)
+        window = Window()
         tasks: set[asyncio.Task[None]] = set()
 
         async def answer(data: bytes) -> None:
-            try:
-                answers.put_nowait(await self._desk.ask_in_band(asker, data))
-            finally:
-                window.release()
+            answered = await self._desk.ask_in_band(asker, data)
+            window.change(len(data), len(answered))
+            answers.put_nowait(answered)
 
         async def read() -> None:
             try:
                 async for data in requests:
-                    await window.acquire()
+                    await window.enter(len(data))
                     task = asyncio.ensure_future(answer(data))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
@@ -133,6 +132,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
                 if data is None:
                     return
                 yield data
+                window.leave(len(data))  # not before: a client that does not read would fill the memory
         finally:
             for task in (reader, *tasks):
                 task.cancel()

@@ -6,6 +6,7 @@ Over 250 lines, because both are one server of aiohttp, with one way through it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import Any, Mapping
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from .directory import Directory
 from .json_wire import answer_of, request_of, status_of
 from .openapi import description
 from .refusals import BrokenError, Refusal, TooLargeError, UnknownKindError
+from .window import Window
 
 JSON = 'application/json'
 METRICS = 'text/plain; version=0.0.4; charset=utf-8'  # of Prometheus
@@ -30,7 +32,6 @@ SUFFIXES = ('/post', '/dry_run', '/status')
 DIRECTORY = '/api/v1/models/'
 END = b'\x00'  # of the requests on a socket, as jina.Client says it
 PROTOCOLS = ('bytes', 'json')  # those of a Jina gateway; which one it is shows in each message
-WINDOW = 256  # requests of one socket that are worked on at once
 
 
 class WebDoor:
@@ -180,25 +181,23 @@ class WebDoor:
 
 async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
     """Answer the requests of a socket as they are done, until the client ends them or leaves."""
-    window = asyncio.Semaphore(WINDOW)
+    window = Window()
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(message: Any) -> None:
-        try:
-            if message.type is WSMsgType.TEXT:
-                await socket.send_str(await _ask_json(ask, message.data))
-            else:
-                await socket.send_bytes(await ask(message.data))
-        except ConnectionError:  # the client left meanwhile
-            pass
-        finally:
-            window.release()
+        size = len(message.data)
+        as_text = message.type is WSMsgType.TEXT
+        answered: Any = await (_ask_json(ask, message.data) if as_text else ask(message.data))
+        window.change(size, len(answered))
+        with contextlib.suppress(ConnectionError):  # the client left meanwhile
+            await (socket.send_str(answered) if as_text else socket.send_bytes(answered))
+        window.leave(len(answered))
 
     try:
         async for message in socket:
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or message.data in (END, '{}'):
                 break
-            await window.acquire()
+            await window.enter(len(message.data))
             task = asyncio.ensure_future(answer(message))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -211,10 +210,13 @@ async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
 
 async def _ask_json(ask: Any, text: str) -> str:
     try:
-        data = request_of(text.encode())
+        answer = await ask(request_of(text.encode()))
+        return answer_of(answer).decode()
     except Refusal as refusal:
         return answer_of(refusal.in_band('')).decode()
-    return answer_of(await ask(data)).decode()
+    except Exception:  # noqa: BLE001 - of which a client is told nothing, but that there is no other answer
+        strangers.logger.exception('a request failed')
+        return answer_of(BrokenError('the service failed; its log tells more').in_band('')).decode()
 
 
 @web.middleware

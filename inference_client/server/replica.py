@@ -7,14 +7,20 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from typing import Any, Callable, Mapping
 
 from .link import READ_AHEAD, Answer, Link, LostError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a replica is started again
+STEADY = 60.0  # seconds that one is up, after which the next pause is the first again
 STOP_TIMEOUT = 10.0  # seconds to end after SIGTERM
 
 logger = logging.getLogger('inference_client.server')
+
+
+class LoadError(Exception):
+    """The process said, or showed, that its model cannot be loaded."""
 
 
 class Replica:
@@ -70,22 +76,35 @@ class Replica:
     async def _live(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            error = await self._start()
-            if error is not None and not self._was_up:
-                logger.error('the model %r could not be started: %s', self._arguments['name'], error)
-                self._set(failed=error)  # it will fail again: a model that is not there, a library that is missing
-                await self._end()
-                return
-            if error is None:
-                pause = FIRST_PAUSE
+            try:
+                await self._start()
+                came = time.monotonic()
                 await self._until_it_ends()
-            logger.warning('a process of the model %s ended; another one is started', self._arguments['name'])
+                why, pause = 'ended', FIRST_PAUSE if time.monotonic() - came >= STEADY else pause
+            except LoadError as error:
+                if not self._was_up:
+                    await self._give_up(str(error))  # it will fail again: no such model, a library that is missing
+                    return
+                why = f'could not be started again ({error})'
+            except Exception as error:  # noqa: BLE001 - too many files or processes, no memory: it may pass
+                why = f'could not be started ({type(error).__name__}: {error})'
+            name = self._arguments['name']
+            logger.warning('a process of the model %s %s; another one is started in %g seconds', name, why, pause)
             await self._end()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _start(self) -> str | None:
-        """Start the process and wait until its model is loaded; gives why that failed."""
+    async def _give_up(self, why: str) -> None:
+        logger.error('the model %r could not be started: %s', self._arguments['name'], why)
+        self._set(failed=why)
+        await self._end()
+
+    async def _start(self) -> None:
+        """Start the process and wait until its model is loaded.
+
+        Raises:
+            LoadError: it cannot be.
+        """
         command = [sys.executable, '-m', f'{__package__}.worker', json.dumps(self._arguments)]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=READ_AHEAD)
@@ -93,14 +112,13 @@ class Replica:
         assert process.stdout is not None
         said = await process.stdout.readline()
         if not said:
-            return f'its process ended with exit code {await process.wait()}'
+            raise LoadError(f'its process ended with exit code {await process.wait()}')
         told = json.loads(said)
         if 'error' in told:
-            return str(told['error'])
+            raise LoadError(str(told['error']))
         self._link = Link(process)
         self._was_up = True
         self._set(up=True)
-        return None
 
     async def _until_it_ends(self) -> None:
         assert self._process is not None and self._link is not None

@@ -366,6 +366,39 @@ def test_no_image_bomb_goes_off(running, channel, bomb):
     assert peak(running) - before < 150  # MB of all processes, at any time
 
 
+def test_no_crowd_of_documents_is_made(running, channel):
+    """They are counted where two bytes are one, not where each is an object."""
+    many = 1_000_000
+    docs = b'\x0a\x00' * many
+    data = b'\x0a' + varint(len(docs)) + docs
+    sent = DataRequestProto(header={'request_id': 'an id', 'exec_endpoint': '/echo'}).SerializeToString()
+    sent += b'\x22' + varint(len(data)) + data
+    bodies = [b'{"data": [' + b'"",' * many + b'""]}', b'{"data": [{"matches": [' + b'7,' * many + b'7]}]}']
+    assert post(running, b'{"data": []}').status_code == 200
+    before = peak(running)
+    for body in bodies:
+        assert post(running, body).status_code == 413
+    assert post(running, sent, **{'Content-Type': 'application/x-protobuf'}).status_code == 413
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(UNARY)(sent, timeout=TIMEOUT)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for one in (sent, bodies[0].decode()):
+        with connect_socket(running.urls['ws'], subprotocols=['bytes']) as connection:
+            connection.send(one)
+            answer = connection.recv(TIMEOUT)
+        if one is sent:
+            header = DataRequestProto.FromString(answer).header
+            assert (header.request_id, header.status.exception.name) == ('an id', 'RequestTooLargeError')
+        else:
+            assert 'larger than max (4096)' in answer
+    assert peak(running) - before < 100  # MB
+
+
+def varint(value):
+    """In four bytes."""
+    return bytes([value & 127 | 128, value >> 7 & 127 | 128, value >> 14 & 127 | 128, value >> 21])
+
+
 def peak(running):
     """MB that the service's processes had at most, each."""
     if not Path('/proc/self/status').exists():

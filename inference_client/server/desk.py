@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Mapping
 
 from google.protobuf.message import DecodeError
 
 from .._wire.jina_pb2 import DataRequestProto
 from .access_log import AccessLog
+from .counting import check_count, count_documents, header_of
 from .gate import Gate
 from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
 from .metrics import Metrics
-from .refusals import BrokenError, Refusal, TooLargeError, UnavailableError, UnreadableError
+from .refusals import BrokenError, Refusal, UnavailableError, UnreadableError
 from .settings import Limits
 from .tracing import Tracing
 
@@ -101,11 +102,14 @@ class Desk:
         self.gate.pace(seen.who)
         hosted = self._open(asker.model)
         seen.model = hosted.name
-        request = parsed(data)
-        seen.trace = request.header.trace
-        task = request.header.exec_endpoint.strip('/')
+        header = header_of(data)
+        seen.trace = header.trace
+        task = header.exec_endpoint.strip('/')
         seen.task = task if task in hosted.tasks else ''  # what clients make up is no label
-        self._check(request)
+        check_count(count_documents(data, self.limits.items), self.limits.items)
+        request = parsed(data)
+        if request.data.WhichOneof('documents') == 'docs_bytes':
+            raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
         begun = time.time_ns()
         try:
             answer = await hosted.ask(data)
@@ -124,10 +128,10 @@ class Desk:
         try:
             return await self.ask(asker, data)
         except Refusal as refusal:
-            return refusal.in_band(request_id(data))
-        except Exception:  # noqa: BLE001 - of which a client is told nothing, but that there is no other answer
+            return refusal.in_band(header_of(data).request_id)
+        except Exception:  # of which a client is told nothing, but that there is no other answer
             logger.exception('a request failed')
-            return BrokenError('the service failed; its log tells more').in_band(request_id(data))
+            return BrokenError('the service failed; its log tells more').in_band(header_of(data).request_id)
 
     def ready(self, asker: Asker) -> None:
         """Raise a `Refusal` unless the model answers."""
@@ -141,13 +145,6 @@ class Desk:
         statuses = {model.status for model in self.models.values()}
         if self.stopping or STARTING in statuses or SERVING not in statuses:
             raise UnavailableError('the service is not ready', RETRY_AFTER)
-
-    def _check(self, request: DataRequestProto) -> None:
-        if request.data.WhichOneof('documents') == 'docs_bytes':
-            raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
-        count = _count(request.data.docs.docs)
-        if count > self.limits.items:  # "larger than max" is how gRPC says such a thing, which clients split
-            raise TooLargeError(f'the request has {count} documents: larger than max ({self.limits.items})')
 
     def _open(self, model: str | None) -> HostedModel:
         if self.stopping:
@@ -185,11 +182,6 @@ class _Seen:
     trace: Mapping[str, str] = field(default_factory=dict)
 
 
-def _count(documents: Any) -> int:
-    """Documents, with those in them."""
-    return sum(1 + _count(one.matches) + _count(one.chunks) for one in documents)
-
-
 def parsed(data: bytes) -> DataRequestProto:
     """A request as a message.
 
@@ -202,14 +194,6 @@ def parsed(data: bytes) -> DataRequestProto:
     except DecodeError as error:
         raise UnreadableError('the request is not a DataRequestProto of Jina') from error
     raise UnreadableError('the request is empty: expected a DataRequestProto of Jina')
-
-
-def request_id(data: bytes) -> str:
-    """The id of a request; '' if it cannot be read."""
-    try:
-        return DataRequestProto.FromString(data).header.request_id
-    except DecodeError:
-        return ''
 
 
 def routes(model: str, came: int, begun: int) -> bytes:

@@ -10,14 +10,20 @@ from .._wire.documents import read_document, read_struct, write_document
 from .._wire.jina_pb2 import DataRequestProto
 from .._wire.json import document_of, dumps, fields_of
 from ..errors import InferenceError
+from .counting import check_count, count_objects
 from .refusals import UnreadableError
 
 
-def request_of(body: bytes) -> bytes:
+def request_of(body: bytes, most: int) -> bytes:
     """The message of a request in JSON.
+
+    Args:
+        body: the JSON.
+        most: documents that it may have, with those in them.
 
     Raises:
         UnreadableError: it is none.
+        TooLargeError: it has more documents.
     """
     try:
         fields = orjson.loads(body)
@@ -25,13 +31,18 @@ def request_of(body: bytes) -> bytes:
         raise UnreadableError(f'the body is not JSON: {error}') from error
     if not isinstance(fields, dict):
         raise UnreadableError('the body is no JSON object: expected {"data": [...], "exec_endpoint": "/encode"}')
+    data = fields.get('data') or []
+    if isinstance(data, dict):
+        data = data.get('docs') or []
+    if isinstance(data, list):
+        check_count(count_objects(data, most), most)
     try:
-        return _message(fields).SerializeToString()
+        return _message(fields, data).SerializeToString()
     except (InferenceError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableError(f'the request cannot be read: {error}') from error
 
 
-def _message(fields: dict[str, Any]) -> DataRequestProto:
+def _message(fields: dict[str, Any], data: Any) -> DataRequestProto:
     message = DataRequestProto()
     header = fields.get('header') or {}
     message.header.request_id = str(header.get('request_id') or header.get('requestId') or '')
@@ -39,9 +50,6 @@ def _message(fields: dict[str, Any]) -> DataRequestProto:
     if fields.get('parameters'):
         message.parameters.update(fields['parameters'])
     message.data.docs.SetInParent()
-    data = fields.get('data') or []
-    if isinstance(data, dict):
-        data = data.get('docs') or []
     if not isinstance(data, list):
         raise TypeError('"data" is no list of documents')
     for one in data:

@@ -160,7 +160,7 @@ class WebDoor:
             body = await strangers.body_of(request)
         except web.HTTPRequestEntityTooLarge as error:
             raise TooLargeError(f'the body is larger than max ({self._desk.limits.body} bytes)') from error
-        answer = await self._desk.ask(asker, request_of(body) if kind == JSON else body)
+        answer = await self._desk.ask(asker, request_of(body, self._desk.limits.items) if kind == JSON else body)
         accepted = request.headers.get('Accept', '*/*')
         as_protobuf = PROTOBUF in accepted or (kind == PROTOBUF and JSON not in accepted)
         headers = {'Accept-Post': f'{JSON}, {PROTOBUF}'}
@@ -173,13 +173,13 @@ class WebDoor:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await _converse(socket, lambda data: self._desk.ask_in_band(asker, data))
+            await _converse(socket, lambda data: self._desk.ask_in_band(asker, data), self._desk.limits.items)
         finally:
             self._sockets.discard(socket)
         return socket
 
 
-async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
+async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:
     """Answer the requests of a socket as they are done, until the client ends them or leaves."""
     window = Window()
     tasks: set[asyncio.Task[None]] = set()
@@ -187,7 +187,7 @@ async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
     async def answer(message: Any) -> None:
         size = len(message.data)
         as_text = message.type is WSMsgType.TEXT
-        answered: Any = await (_ask_json(ask, message.data) if as_text else ask(message.data))
+        answered: Any = await (_ask_json(ask, message.data, most) if as_text else ask(message.data))
         window.change(size, len(answered))
         with contextlib.suppress(ConnectionError):  # the client left meanwhile
             await (socket.send_str(answered) if as_text else socket.send_bytes(answered))
@@ -208,9 +208,9 @@ async def _converse(socket: web.WebSocketResponse, ask: Any) -> None:
             task.cancel()
 
 
-async def _ask_json(ask: Any, text: str) -> str:
+async def _ask_json(ask: Any, text: str, most: int) -> str:
     try:
-        answer = await ask(request_of(text.encode()))
+        answer = await ask(request_of(text.encode(), most))
         return answer_of(answer).decode()
     except Refusal as refusal:
         return answer_of(refusal.in_band('')).decode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator
 
@@ -106,7 +107,10 @@ class Parts:
         table = table.replace_schema_metadata({JOB: self._job, INPUTS: inputs})
         with explained(path, 'written'):
             if self._system.exists(path):
-                raise InputError(f'{path} was there before: another process writes the same output')
+                raise InputError(
+                    f'{path} was there before: another process writes the same output; '
+                    f'let it end, or delete {self.folder} to begin anew'
+                )
             with self._writer(path, table.schema) as writer:
                 writer.write_table(table)
         self._schemas.append(_as_read(table.schema))
@@ -129,21 +133,35 @@ class Parts:
                     rows += table.num_rows
                     if 'error' in table.column_names:
                         failed += table.num_rows - table['error'].null_count
-            self._system.rm(self._folder, recursive=True)
+            self._remove()
         return Written(rows, failed, self._resumed)
+
+    def _remove(self) -> None:
+        """Take the parts away, the last one first, so that a job that is killed meanwhile finds the first ones."""
+        for number in reversed(range(len(self._schemas))):
+            with contextlib.suppress(FileNotFoundError):
+                self._system.rm_file(self._name(number))
+        with contextlib.suppress(FileNotFoundError):  # a store has no directories without files
+            self._system.rm(self._folder, recursive=True)
 
     def _regrouped(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """All rows, in tables of `ROWS`, so that the file does not depend on where the parts end."""
         waiting: list[pa.Table] = []
-        for number in range(len(self._schemas)):
-            with self._opened(self._name(number)) as part:
+        for number, known in enumerate(self._schemas):
+            path = self._name(number)
+            with self._opened(path) as part:
+                if not part.schema_arrow.equals(known, check_metadata=True):
+                    raise InputError(
+                        f'{path} was changed: another process writes the same output; '
+                        f'let it end, delete {self.folder} and begin anew'
+                    )
                 waiting.append(fitted(part.read(), schema))
             if sum(table.num_rows for table in waiting) >= ROWS:
                 table = pa.concat_tables(waiting)
-                yield table.slice(0, ROWS)
+                yield table.slice(0, ROWS).combine_chunks()  # for pages end where chunks do
                 waiting = [table.slice(ROWS)]
         if any(table.num_rows for table in waiting):
-            yield pa.concat_tables(waiting)
+            yield pa.concat_tables(waiting).combine_chunks()
 
     def _name(self, number: int) -> str:
         return f'{self._folder}/{number:05}.parquet'
@@ -155,8 +173,8 @@ class Parts:
 
     @contextlib.contextmanager
     def _writer(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        """Writes a file that gets its name once it is whole."""
-        unfinished = f'{self._folder}/unfinished'
+        """Writes a file that gets its name once it is whole; until then it has one that no other process takes."""
+        unfinished = f'{self._folder}/unfinished-{uuid.uuid4().hex}'
         other = [field.name for field in schema if field.name != 'embedding']  # whose numbers hardly come twice
         self._system.makedirs(self._folder, exist_ok=True)
         opened = self._system.open(unfinished, 'wb')

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from docarray import Document
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from isolated import PACKAGE, output_of, write_distribution
@@ -220,9 +221,7 @@ def test_the_end_of_a_job_may_fail_too(here, small, monkeypatch):
     model, transport = model_with()
     for name in ('mv', 'rm'):
         with monkeypatch.context() as patch:
-            patch.setattr(
-                fsspec.implementations.local.LocalFileSystem, name, broken_after(40 if name == 'mv' else 0, name)
-            )
+            patch.setattr(LocalFileSystem, name, broken_after(40 if name == 'mv' else 0, name))
             with pytest.raises(InputError, match=r"'out.parquet' cannot be written \(no more\)|cannot be written"):
                 parquet.write(model, 'encode', numbers(40), 'out.parquet', batch_size=4)
     written = parquet.write(model, 'encode', numbers(40), 'out.parquet', batch_size=4)
@@ -232,7 +231,7 @@ def test_the_end_of_a_job_may_fail_too(here, small, monkeypatch):
 
 
 def broken_after(count, name):
-    whole, calls = getattr(fsspec.implementations.local.LocalFileSystem, name), itertools.count()
+    whole, calls = getattr(LocalFileSystem, name), itertools.count()
 
     def function(*arguments, **options):
         if next(calls) >= count:
@@ -289,6 +288,47 @@ def test_two_at_the_same_output(here, small):
         parquet.write(model, 'encode', meanwhile(), 'out.parquet', batch_size=4, prefetch=1)
 
 
+def part_of(texts):
+    return pa.table({'input': texts})
+
+
+def test_a_part_that_two_write_at_the_same_time_is_whole(here):
+    first, second = (_parts.Parts('out.parquet', 'job') for _ in range(2))
+    with second._writer(second._name(0), part_of(['b', 'c']).schema) as writer:
+        first.add(part_of(['a']), 'its inputs')
+        assert pq.read_table(first._name(0)).to_pydict() == {'input': ['a']}
+        writer.write_table(part_of(['b', 'c']))
+    assert pq.read_table(first._name(0)).to_pydict() == {'input': ['b', 'c']}
+    with pytest.raises(InputError, match=r'00000\.parquet was changed: another process writes the same output; let it'):
+        first.finish()
+    assert not Path('out.parquet').exists()
+
+
+@pytest.mark.parametrize(('job', 'inputs'), [('other', 'the inputs'), ('job', 'others')])
+def test_a_part_in_whose_place_another_came_is_told(here, job, inputs):
+    first, second = _parts.Parts('out.parquet', 'job'), _parts.Parts('elsewhere.parquet', job)
+    first.add(part_of(['a']), 'the inputs')
+    second.add(part_of(['b']), inputs)
+    shutil.move(second._name(0), first._name(0))
+    with pytest.raises(InputError, match=r"was changed: .* delete 'out\.parquet\.parts' and begin anew"):
+        first.finish()
+    assert not Path('out.parquet').exists()
+
+
+def test_a_job_that_is_killed_as_it_removes_its_parts_goes_on(here, small, monkeypatch):
+    """There is a part for each row."""
+    model, transport = model_with()
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, 'rm_file', broken_after(8, 'rm_file'))
+        with pytest.raises(InputError, match='no more'):
+            parquet.write(model, 'encode', numbers(20), 'out.parquet')
+    assert kept() == numbers(12)
+    assert parquet.write(model, 'encode', numbers(20), 'out.parquet') == Written(20, 0, 12)
+    assert pq.read_table('out.parquet').to_pylist() == expected(numbers(20))
+    assert texts_seen(transport) == Counter(numbers(20)) + Counter(numbers(20)[12:])
+    assert not Path('out.parquet.parts').exists()
+
+
 def test_a_part_that_is_torn_is_named(here):
     Path('out.parquet.parts').mkdir()
     Path('out.parquet.parts/00000.parquet').write_bytes(b'PAR1')
@@ -321,6 +361,23 @@ def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
             np.testing.assert_array_equal(one['embedding'], [np.nan] * 2 if vector is None else vector)
         assert one['error'] == row.get('error')
         assert one.get('matches') == row.get('matches')
+
+
+def test_pages_do_not_depend_on_parts(here):
+    """With vectors of a usual size, of which a page holds but a few hundred."""
+    count = 2 * _parts.ROWS + 500
+    vectors = np.random.default_rng(0).random((count, 384), np.float32)
+    rows = [{'input': f'text {i}', 'embedding': vectors[i]} for i in range(count)]
+    files = []
+    for name, sizes in (('even', [_parts.ROWS] * 3), ('uneven', [1, 700, 2999, 513, _parts.ROWS, 10, count])):
+        output, start = _parts.Parts(name, 'job'), 0
+        for size in sizes:
+            if rows[start : start + size]:
+                output.add(_columns.table_of(rows[start : start + size], {}, errors=True), '')
+            start += size
+        assert output.finish().rows == count
+        files.append(Path(name).read_bytes())
+    assert files[0] == files[1]
 
 
 def row_of_kind(kind, place):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from docarray import Document
 
+from .._fetch import looks_like_image
 from .._files import explained, file_system, files
 from .._inputs import Image, Text
 from .._packing import fingerprint
@@ -130,9 +131,10 @@ class Table:
         for file in self._files:
             start, stop = max(first - passed, 0), min(self._taken - passed, file.rows)
             if start < stop:
-                lines.append(f'{file} {start} {stop} {self._item} {self._question} {self._candidates}'.encode())
+                lines.append(repr((file, start, stop)).encode())
             passed += file.rows
-        return _hash(lines)
+        columns = repr((self._item, self._is_image, self._question, self._keep))
+        return _hash([columns.encode(), _key(self._candidates), *lines])
 
     def _take_kept(self, count: int) -> pa.Table:
         table = pa.concat_tables(self._kept)
@@ -203,18 +205,27 @@ def image_of(value: Any, allow_private: bool) -> Image:
 
 
 def _key(value: Any) -> bytes:
-    """What tells an input from others, as far as that is known without reading it."""
+    """What tells an input from others, as far as that is known without reading it; how an image is taken is none."""
     if isinstance(value, (tuple, list)):
         return b'[' + b' '.join(map(_key, value)) + b']'
-    if isinstance(value, Image) and not isinstance(value.value, (str, os.PathLike)):
-        return _key(value.value)
+    if isinstance(value, str) and looks_like_image(value):
+        value = Image(value)
+    if isinstance(value, Image):
+        return b'Image ' + repr(value.value).encode() if isinstance(value.value, str) else _key(value.value)
     if isinstance(value, Document):
-        return fingerprint(value)
+        return _key_of_document(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return hashlib.sha256(value).digest()
-    if isinstance(value, (str, os.PathLike, Text, Image)):
-        return repr(value).encode('utf-8', 'backslashreplace')
+    if isinstance(value, (str, os.PathLike, Text)):
+        return repr(value).encode()
     return type(value).__name__.encode()
+
+
+def _key_of_document(document: Document) -> bytes:
+    try:
+        return fingerprint(document)
+    except InputError:  # it is told when it is sent
+        return type(document).__name__.encode()
 
 
 def _hash(keys: Iterable[bytes]) -> str:

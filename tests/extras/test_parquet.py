@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import logging
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -273,6 +275,25 @@ def test_parts_of_another_job_are_refused(here, small):
         parquet.write(model, 'encode', more, 'out.parquet', **options)
     assert parquet.write(model, 'encode', more, 'out.parquet', **options) == Written(6, 0, 4)
     assert pq.read_table('out.parquet')['input'].to_pylist() == more
+
+
+def test_a_job_goes_on_where_more_is_allowed(here, photo):
+    """As the error advises that it ended with."""
+    model, _ = model_with()
+    private = 'http://127.0.0.1:1/x.png'
+    with pytest.raises(InputError, match='allow_private=True'):
+        parquet.write(model, 'encode', [photo, Path(photo), Image(photo), private], 'out.parquet', batch_size=1)
+    again = [Image(one, allow_private=True, max_pixels=10**9) for one in (photo, Path(photo), photo)]
+    assert parquet.write(model, 'encode', again, 'out.parquet') == Written(3, 0, 3)
+
+
+def test_documents_that_cannot_be_sent_have_their_rows(here):
+    model, transport = model_with()
+    odd = Document(text='odd', tags={'when': datetime.datetime(2020, 1, 1)})
+    rows = written_rows(model, ['a', odd, 'b'])
+    assert [row['input'] for row in rows] == ['a', 'odd', 'b']
+    assert [row['error'] is None for row in rows] == [True, False, True]
+    assert set(texts_seen(transport)) == {'a', 'b'}
 
 
 def test_two_at_the_same_output(here, small):
@@ -553,6 +574,31 @@ def test_rows_with_questions_and_candidates(here, posts):
     ]
     parquet.write(model, 'rank', Table(posts, image='nested', candidates=['a', Text('b')]), 'c.parquet')
     assert pq.read_table('c.parquet').num_rows == 100
+
+
+def test_rows_that_are_taken_otherwise_are_refused(here, memory, posts, photo):
+    """Another column, the same as something else, or beside others; what is no input at all may differ."""
+    candidates = ['a', Text('b'), Image(PIL.Image.open(photo))]
+
+    def ranked(*faults, keep=('id',), candidates=candidates, **columns):
+        model, _ = model_with(*faults)
+        table = Table(posts, keep=keep, candidates=candidates, **columns)
+        return parquet.write(model, 'rank', table, 'out.parquet', batch_size=7, prefetch=1, retry=ONCE)
+
+    with pytest.raises(ConnectionFailedError):
+        ranked(None, Fault(drop=True), text='body')
+    for changed in (
+        {'image': 'body'},
+        {'text': 'question'},
+        {'text': 'body', 'keep': ()},
+        {'text': 'body', 'keep': ('id', 'number')},
+        {'text': 'body', 'candidates': 'labels'},
+        {'text': 'body', 'candidates': ['a', 'b', candidates[2]]},
+    ):
+        with pytest.raises(InputError, match='was begun with other inputs'):
+            ranked(**changed)
+    again = [*candidates[:2], Image(PIL.Image.open(photo), allow_private=True)]
+    assert ranked(text='body', candidates=again).resumed == 7
 
 
 def test_tables_that_are_of_no_use(here, posts):

@@ -89,6 +89,15 @@ def test_actions_are_pinned_and_no_workflow_holds_a_secret(path):
     assert re.search('^permissions:', text, re.MULTILINE)
 
 
+def test_what_may_sign_or_publish_a_release_runs_nothing_but_actions():
+    text = read('.github/workflows/release.yml')
+    jobs = dict(zip(*[iter(re.split(r'^  (\w+):.*\n', text.partition('\njobs:')[2], flags=re.MULTILINE)[1:])] * 2))
+    assert [name for name, job in jobs.items() if ': write' in job] == ['attest', 'publish']
+    assert [name for name, job in jobs.items() if re.search(r'\brun:', job)] == ['build', 'sbom']
+    assert 'tox -e sbom' not in jobs['build']
+    assert all(re.fullmatch(r'tox==[\d.]+', one) for one in re.findall(r'pip install (.*)', text))
+
+
 def test_workflows_run_environments_that_tox_has():
     named = {one for path in WORKFLOWS for one in re.findall(r'tox -e (\S+)', path.read_text(encoding='utf-8'))}
     assert named

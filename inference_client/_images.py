@@ -48,6 +48,19 @@ def decode_image(image: bytes | NDArray[Any]) -> NDArray[np.uint8]:
         return rgb_from_pil(opened)
 
 
+def pixel_count(image: bytes | NDArray[Any]) -> int:
+    """How many pixels an image has, or at most has; of an encoded one its header says it, and nothing is decoded.
+
+    Raises:
+        InputError: it is no image, or has too many.
+    """
+    if isinstance(image, np.ndarray):
+        grey = image.ndim < 3 or 1 in image.shape
+        return int(image.size) if grey else int(image.size) // 3
+    with _open(image, 'the image') as opened:
+        return int(opened.width * opened.height)
+
+
 def thumbnail(image: bytes | NDArray[Any], side: int, max_pixels: int) -> tuple[Image.Image, int]:
     """A small RGB copy of an image, no side longer than `side`, and how many pixels had to be decoded for it.
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from docarray import Document, DocumentArray
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from inference_client import (
     AsyncModel,
     InferenceError,
+    InputError,
     MultimodalEngine,
     ProtocolError,
     Response,
@@ -21,11 +27,15 @@ from inference_client import (
     TransportError,
     TransportOptions,
     UnsupportedTaskError,
+    _images,
 )
 from inference_client._messages import Request
 from inference_client._spec import ModelSpec
+from inference_client._wire.jina_pb2 import DataRequestProto
+from inference_client.engines import base
 from inference_client.engines.handler import handle
 from inference_client.model import Model
+from inference_client.server import work
 
 
 class TextOnly(MultimodalEngine):
@@ -53,6 +63,29 @@ class Emptying(TextOnly):
         return documents
 
 
+class Seeing(MultimodalEngine):
+    """Tells the width of an image, and keeps how many it saw at once."""
+
+    tasks = frozenset({'encode', 'rank', 'caption', 'vqa'})
+
+    def __init__(self):
+        self.seen = []
+
+    def encode_text(self, texts, parameters):
+        return np.array([[len(text), 1.0] for text in texts], np.float32)
+
+    def encode_image(self, images, parameters):
+        self.seen.append(len(images))
+        return np.array([[image.shape[1], 1.0] for image in images], np.float32)
+
+    def caption_image(self, images, parameters):
+        self.seen.append(len(images))
+        return [str(image.shape[1]) for image in images]
+
+    def answer(self, images, prompts, parameters):
+        return [f'{prompt} {caption}' for prompt, caption in zip(prompts, self.caption_image(images, parameters))]
+
+
 def ask(engine, endpoint='/encode', **content):
     return handle(engine, Request(endpoint, DocumentArray([Document(**content)])))
 
@@ -78,6 +111,74 @@ def test_what_an_engine_has_works():
 def test_what_it_lacks_or_breaks_is_said(engine, endpoint, content, kind, words):
     with pytest.raises(kind, match=words):
         ask(engine(), endpoint, **content)
+
+
+# -- images in blocks
+
+
+def bilevel(width, height):
+    """A PNG of next to no bytes that has many pixels."""
+    file = io.BytesIO()
+    Image.new('1', (width, height)).save(file, 'PNG')
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('task', ['encode', 'caption', 'vqa', 'rank'])
+def test_a_request_fills_no_memory_with_its_pixels(monkeypatch, task):
+    monkeypatch.setattr(base, 'PIXELS_AT_ONCE', 4_500_000)
+    images = [bilevel(2000 + number, 1000) for number in range(20)]
+    message = DataRequestProto(header={'exec_endpoint': f'/{task}'})
+    if task == 'rank':
+        message.data.docs.docs.add(text='hello')
+    documents = message.data.docs.docs[0].matches if task == 'rank' else message.data.docs.docs
+    for number, image in enumerate(images):
+        documents.add(blob=image).tags.update({'prompt': f'q{number}'})
+    engine = Seeing()
+    tracemalloc.start()
+    try:
+        (answer,) = work.answers(engine, 'seeing', [message])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not answer.failed
+    assert engine.seen == [2] * 10
+    assert peak < 40e6  # all of them are 120 MB
+
+
+@given(st.lists(st.one_of(st.integers(1, 12), st.none()), min_size=1, max_size=12))
+def test_what_comes_of_blocks_keeps_its_order(widths):
+    documents = [
+        Document(text='abc') if width is None else Document(tensor=np.zeros((1, width, 3), np.uint8))
+        for width in widths
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, 'PIXELS_AT_ONCE', 20)
+        answered = handle(Seeing(), Request('/encode', DocumentArray(documents)))
+    assert [document.embedding[0] for document in answered] == [width or 3 for width in widths]
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12))
+def test_each_answer_goes_with_its_question(widths):
+    engine = Seeing()
+    documents = [
+        Document(tensor=np.zeros((2, width, 3), np.uint8), tags={'prompt': f'q{number}'})
+        for number, width in enumerate(widths)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, 'PIXELS_AT_ONCE', 20)
+        answered = handle(engine, Request('/vqa', DocumentArray(documents)))
+    assert [document.tags['response'] for document in answered] == [f'q{n} {width}' for n, width in enumerate(widths)]
+    assert sum(engine.seen) == len(widths)
+
+
+def test_an_image_that_is_too_large_is_refused_before_others_are_decoded(monkeypatch):
+    monkeypatch.setattr(_images, 'MAX_PIXELS', 100)
+    engine = Seeing()
+    documents = DocumentArray([Document(blob=bilevel(10, 10)), Document(blob=bilevel(11, 10))])
+    monkeypatch.setattr(base, 'PIXELS_AT_ONCE', 100)
+    with pytest.raises(InputError, match='the image has 11 x 10 pixels: at most 100 are taken'):
+        handle(engine, Request('/caption', documents))
+    assert engine.seen == []
 
 
 def test_a_transports_own_exception_is_a_transport_error():

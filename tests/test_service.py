@@ -240,6 +240,18 @@ def test_a_request_that_kills_every_replica(server_python, tmp_path):
         assert 'a process of the model named ended' in started.log
 
 
+def test_a_request_that_kills_leaves_replicas(server_python, tmp_path):
+    """It is given to two, and not to all."""
+    with service(server_python, tmp_path, 'named', '--replicas', '3') as started, Client(retry=ONCE) as client:
+        model = client.get_model(started.urls['grpc'])
+        before = processes(model)
+        while len(before) < 3:
+            before |= processes(model)
+        with pytest.raises(ServerError, match='ended while it worked on the request'):
+            model.encode(text='die')
+        assert int(model.encode(text='hello')[0].embedding[1]) in before
+
+
 def test_an_engine_that_ends_the_process(server_python, tmp_path):
     """It is gone at once, though a thread of the engine goes on."""
     with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .._images import decode_image
+from .._images import decode_image, pixel_count
 from .._scores import LOGIT_SCALE, score_by_cosine
 from .._spec import Capabilities
 from ..errors import InputError, UnsupportedTaskError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Parameters = Mapping[str, Any]
+
+PIXELS_AT_ONCE = 80_000_000
+"""Of images that are decoded together: 240 MB. A request may hold any number of large ones."""
 
 
 class Engine(ABC):
@@ -141,25 +145,29 @@ class MultimodalEngine(Engine):
         score_by_cosine(document, cosines, self.logit_scale)
 
     def _caption(self, documents: DocumentArray, parameters: Parameters) -> None:
-        captions = self.caption_image([read_image(d) for d in documents], parameters)
-        for document, caption in zip(documents, captions):
-            document.tags['response'] = caption
+        for block in _blocks(documents):
+            captions = self.caption_image([read_image(d) for d in block], parameters)
+            for document, caption in zip(block, captions):
+                document.tags['response'] = caption
 
     def _vqa(self, documents: DocumentArray, parameters: Parameters) -> None:
-        prompts = [_prompt(d) for d in documents]
-        answers = self.answer([read_image(d) for d in documents], prompts, parameters)
-        for document, answer in zip(documents, answers):
-            document.tags['response'] = answer
+        prompts = iter([_prompt(d) for d in documents])
+        for block in _blocks(documents):
+            asked = list(islice(prompts, len(block)))
+            answers = self.answer([read_image(d) for d in block], asked, parameters)
+            for document, answer in zip(block, answers):
+                document.tags['response'] = answer
 
     def _embed(self, documents: Sequence[Document], parameters: Parameters) -> NDArray[np.float32]:
-        """Embed texts as one batch and images as another; rows come back in document order."""
+        """Embed texts as one batch and images in blocks; rows come back in document order."""
         texts = [i for i, d in enumerate(documents) if d.text]
         images = [i for i, d in enumerate(documents) if not d.text]
+        blocks = _blocks(documents[i] for i in images)
         parts = []
         if texts:
             parts.append(self.encode_text([documents[i].text for i in texts], parameters))
-        if images:
-            parts.append(self.encode_image([read_image(documents[i]) for i in images], parameters))
+        for block in blocks:
+            parts.append(self.encode_image([read_image(d) for d in block], parameters))
         joined = np.concatenate(parts)
         rows = np.empty_like(joined)
         rows[texts + images] = joined
@@ -172,14 +180,36 @@ def read_image(document: Document) -> NDArray[np.uint8]:
     Raises:
         InputError: it has none, or one that cannot be decoded.
     """
+    return decode_image(_content(document))
+
+
+def _content(document: Document) -> Any:
     if document.blob:
-        return decode_image(document.blob)
+        return document.blob
     if document.tensor is not None:
-        return decode_image(document.tensor)
+        return document.tensor
     raise InputError(
         f'document {document.id} has no content that this model reads: '
         'expected text, or an image in .blob (encoded) or .tensor (uint8, HWC); URIs are not loaded here'
     )
+
+
+def _blocks(documents: Iterable[Document]) -> list[list[Document]]:
+    """Documents in their order, those together whose images can be decoded together.
+
+    Raises:
+        InputError: one has no image, or too large a one; all are looked at before any is decoded.
+    """
+    blocks: list[list[Document]] = []
+    pixels = 0
+    for document in documents:
+        own = pixel_count(_content(document))
+        pixels += own
+        if not blocks or pixels > PIXELS_AT_ONCE:
+            blocks.append([])
+            pixels = own
+        blocks[-1].append(document)
+    return blocks
 
 
 def _prompt(document: Document) -> str:

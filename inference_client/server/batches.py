@@ -7,7 +7,7 @@ from typing import Any
 
 from .._wire.jina_pb2 import DataRequestProto
 
-MOST_BYTES = 4 << 20  # of requests that are put together: images take ten times as much when they are decoded
+MOST_BYTES = 4 << 20  # of requests that are put together: larger ones keep a model busy by themselves
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .replica import Replica
 from .settings import Limits, ModelSettings
 
 STARTING, SERVING, FAILED = 'Starting', 'Serving', 'Failed'
+TRIES = 2  # replicas that a request is given to: the one that ends two would end all
 RETRY_AFTER = 2.0  # seconds after which a model that starts may have come up
 
 
@@ -52,7 +53,7 @@ class HostedModel:
         await asyncio.gather(*(replica.stop() for replica in self.replicas))
 
     async def ask(self, data: bytes) -> Answer:
-        """The answer of the replica with the least to do; of another one if that is lost meanwhile.
+        """The answer of the replica with the least to do; of one other if that is lost meanwhile.
 
         Raises:
             Refusal: there is none.
@@ -60,7 +61,7 @@ class HostedModel:
         tried: set[Replica] = set()
         while True:
             free = [replica for replica in self.replicas if replica.up and replica not in tried]
-            if not free:
+            if not free or len(tried) == TRIES:
                 raise self.unavailable(bool(tried))
             replica = min(free, key=lambda one: one.under_way)
             tried.add(replica)

@@ -157,6 +157,15 @@ def test_a_failure_hides_paths_and_logs_them(caplog, text):
     assert not reply.data.docs.docs
 
 
+@pytest.mark.parametrize(
+    'name', ['blip2:/srv/models/itm', 'clip:/srv/x.pt?arch=ViT-B-32', 'mine:~/srv', 'clip:C:\\srv\\x.pt']
+)
+def test_the_path_in_a_models_name_is_hidden(name):
+    text = f'{name!r} needs files; see https://example.org/srv'
+    told = work.PATH.sub('(a path)', text.replace('\\\\', '\\'))
+    assert told == f"'{name.partition(':')[0]}:(a path)' needs files; see https://example.org/srv"
+
+
 def test_a_pickle_is_not_even_looked_at():
     message = request()
     message.data.docs_bytes = b'\x80\x04junk'

@@ -24,8 +24,8 @@ from .link import Answer
 
 logger = logging.getLogger('inference_client.server')
 
-PATH = re.compile(r'(?<![\w.:/])(?:[A-Za-z]:|~)?[\\/][^\s\'"<>|:;,()]+')
-"""Absolute paths of this machine, which libraries put into their messages."""
+PATH = re.compile(r'(?:(?<![\w.:/])|(?<=:)(?!//))(?:[A-Za-z]:|~)?[\\/][^\s\'"<>|:;,()]+')
+"""Absolute paths of this machine, which libraries put into their messages, and names of models: `clip:/models/x.pt`."""
 
 
 def answers(engine: Engine, model: str, messages: Sequence[Any]) -> list[Answer]:

@@ -346,7 +346,10 @@ for doc in response:
 
 @pytest.mark.filterwarnings('ignore:unclosed file:ResourceWarning')
 def test_examples_of_the_original(folder, hosted, monkeypatch):
-    """As the original's README has them, but for its `for match in not response[0]:`; only the environment says where the models are."""
+    """As the original's README has them, but for its `for match in not response[0]:`.
+
+    Only the environment says where the models are.
+    """
     monkeypatch.setenv('INFERENCE_API_ENDPOINT', hosted.url)
     monkeypatch.setenv('JINA_AUTH_TOKEN', '<your token>')
     namespace = {}

@@ -22,6 +22,8 @@ OWN = ('file', 'http', 'https')  # what an image is fetched from anyway
 # Where a name tells a bucket, not the address of a machine, which might be a private one.
 STORES = ('abfs', 'abfss', 'az', 'gcs', 'gs', 'hf', 'memory', 'oss', 's3', 's3a')
 
+ITEMS_FAULT = (InputError, FileNotFoundError, IsADirectoryError, PermissionError)
+
 
 def is_remote(name: str) -> bool:
     """Whether a name is one of another file system than this machine's, by its scheme."""
@@ -67,13 +69,17 @@ def file_system(name: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise missing_extra(shorten(name), error) from error
+    if is_remote(name):
+        scheme, _, rest = name.partition('://')
+        name = f'{scheme.lower()}://{rest}'
     try:
         system, path = url_to_fs(name)
     except ImportError as error:
         raise MissingExtraError(f'{shorten(name)} needs a package of its own ({error}): install it with pip') from error
-    except ValueError as error:
+    except Exception as error:  # some connect here
+        told = ' '.join(str(error).split()) or type(error).__name__
         raise InputError(
-            f'{shorten(name)} cannot be opened ({error}): expected a path, or the URL of a store'
+            f'{shorten(name)} cannot be opened ({told}): expected a path, or the URL of a store that can be reached'
         ) from error
     return system, path
 
@@ -141,7 +147,8 @@ class Contents:
 
     def _filled(self, value: Any, item: Any) -> Any:
         if isinstance(value, (tuple, list)):
-            return type(value)(self._filled(one, item) for one in value)
+            filled = [self._filled(one, item) for one in value]
+            return tuple(filled) if isinstance(value, tuple) else filled
         image = _remote_image(value)
         if image is None:
             return value
@@ -158,11 +165,13 @@ class Contents:
                 f'{shorten(name)} may be at a private address: if it is to be trusted, allow the scheme {scheme!r} '
                 'with Image(url, allow_private=True), or --allow-private on the command line'
             )
+        elif isinstance(found, InputError):
+            error = InputError(str(found))
         elif isinstance(found, FileNotFoundError):
             error = InputError(f'no such image file: {shorten(name)}')
         else:
             error = InputError(f'{shorten(name)} cannot be read ({type(found).__name__}: {found})')
-        if found is None or isinstance(found, (FileNotFoundError, IsADirectoryError, PermissionError)):
+        if found is None or isinstance(found, ITEMS_FAULT):
             error.item = item  # anything else is the fault of the store or the way to it
         raise error from found
 
@@ -190,7 +199,13 @@ def _read(names: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     by_system: dict[Any, list[tuple[str, str]]] = {}
     for name in names:
-        system, path = file_system(name)
+        try:
+            system, path = file_system(name)
+        except InputError as error:
+            if not isinstance(error.__cause__, ValueError):  # which says that the name is of no use
+                raise
+            found[name] = error
+            continue
         by_system.setdefault(system, []).append((name, path))
     for system, ones in by_system.items():
         paths = [path for _, path in ones]

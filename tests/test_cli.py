@@ -120,6 +120,20 @@ def test_rank(embedded, photo):
     assert sum(row['clip_score'] for row in answered) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are Unicode there')
+def test_names_that_are_no_utf8_are_escaped_in_json(embedded, photo, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b'/\xff\xc3\xb6.png')
+    Path(name).write_bytes(Path(photo).read_bytes())
+    answered = rows(embedded('caption', photo, name, photo))
+    assert [row['input'] for row in answered] == [photo, name, photo]
+    failed = embedded('caption', name + '.gif', '--on-item-error', 'return')
+    assert json.loads(failed.stdout)['input'] == name + '.gif'
+    done = embedded('rank', name, name, 'a', '--output', tmp_path / 'x.jsonl')
+    assert (done.returncode, done.stdout) == (0, '')
+    lines = (tmp_path / 'x.jsonl').read_text(encoding='utf-8').splitlines()
+    assert {json.loads(line)['input'] for line in lines} == {name, 'a'}
+
+
 def test_patterns_stand_for_files(embedded, photo, tmp_path):
     for name in ('b.png', 'a.png', 'c[1].png', 'd.txt'):
         (tmp_path / name).write_bytes(Path(photo).read_bytes())

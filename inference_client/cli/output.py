@@ -81,7 +81,17 @@ def shown(document: Any) -> str | None:
 
 def _json(row: Row, answer: Any, error: str | None) -> Iterator[str]:
     for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
-        yield json.dumps(one, ensure_ascii=False)
+        line = json.dumps(one, ensure_ascii=False)
+        yield line if _is_unicode(line) else json.dumps(one)
+
+
+def _is_unicode(line: str) -> bool:
+    """Whether a line can be written; one with the name of a file that is not UTF-8 has lone surrogates."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _words(answer: Any, _: str | None) -> Iterator[str]:

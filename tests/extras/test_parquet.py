@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import itertools
 import json
@@ -26,6 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 from docarray import Document
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from isolated import PACKAGE, output_of, write_distribution
@@ -649,11 +651,49 @@ def test_schemes_that_name_machines_need_permission(here):
     assert row['input'] == 'sftp://10.0.0.1/x.png'
     with pytest.raises(InputError, match='may be at a private address'):
         parquet.write(model, 'rank', [('sftp://10.0.0.1/x.png', ['a'])], 'x.parquet')
-    with pytest.raises(InputError, match=r'cannot be opened \(.*nonsense'):
-        written_rows(model, [Image('nonsense://x.png', allow_private=True)])
     with pytest.raises(MissingExtraError, match='needs a package of its own'):
         written_rows(model, ['gs://bucket/x.png'])
     assert transport.requests == []
+
+
+def test_a_scheme_that_is_none_costs_its_item_alone(here, memory, photo):
+    memory.pipe('/photos/x.png', Path(photo).read_bytes())
+    model, _ = model_with()
+    mistyped = Image('nonsense://host/x.png', allow_private=True)
+    one, other, good = written_rows(model, ['nonsense://host/x.png', mistyped, 'MEMORY://photos/x.png'])
+    assert one['error'].startswith('nonsense://host/x.png may be at a private address')
+    assert re.match(r'nonsense://host/x\.png cannot be opened \(.*nonsense', other['error'])
+    assert (good['input'], good['error']) == ('MEMORY://photos/x.png', None)
+    assert len(parquet.files('MEMORY://photos/*.png')) == 1
+    with pytest.raises(InputError, match=r'cannot be opened \(.*nonsense') as caught:
+        parquet.write(model, 'encode', [mistyped], 'out.parquet')
+    assert caught.value.item is mistyped
+
+
+class Unreachable(MemoryFileSystem):
+    protocol = 'unreachable'
+
+    def __init__(self, *arguments, **options):
+        raise OSError('no way there')
+
+
+def test_a_store_that_cannot_be_reached_is_told(here):
+    fsspec.register_implementation('unreachable', Unreachable, clobber=True)
+    model, _ = model_with()
+    told = r'unreachable://x\.png cannot be opened \(no way there\): expected a path, or the URL of a store that can'
+    with pytest.raises(InputError, match=told):
+        written_rows(model, [Image('unreachable://x.png', allow_private=True)])
+    with pytest.raises(InputError, match='no way there'):
+        parquet.files('unreachable://*.png')
+
+
+def test_pairs_may_have_names(here, memory, photo):
+    memory.pipe('/photos/x.png', Path(photo).read_bytes())
+    pair = collections.namedtuple('Pair', ['reference', 'candidates'])
+    model, _ = model_with()
+    parquet.write(model, 'rank', [pair('memory://photos/x.png', ['a', 'b'])], 'out.parquet')
+    (row,) = pq.read_table('out.parquet').to_pylist()
+    assert {match['input'] for match in row['matches']} == {'a', 'b'}
 
 
 def written_rows(model, inputs, **options):

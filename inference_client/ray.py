@@ -17,7 +17,7 @@ worker was lost, and no other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 from ._files import Contents
 from ._inputs import Text
@@ -51,7 +51,8 @@ class Worker:
         keep: names of the columns that come back; without it, all do.
         allow_private: whether images may be fetched from private addresses.
         protocol: as of `Client.get_model`.
-        token: as of `Client`; better leave it to the environment or stored login of each machine.
+        token: as of `Client`, or a function that gives it, which each worker calls; better leave it to the environment
+            or stored login of each machine. Ray keeps a string among what it knows of the job.
         client: further arguments of `Client`.
         options: options and parameters as of `Model.stream`. With `on_item_error='return'`, rows come back with a
             column `error`, which is null where all is well.
@@ -69,7 +70,7 @@ class Worker:
         keep: Sequence[str] | None = None,
         allow_private: bool = False,
         protocol: str | None = None,
-        token: str | None = None,
+        token: str | Callable[[], str | None] | None = None,
         client: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -82,7 +83,8 @@ class Worker:
         self._allow_private = allow_private
         self._options = options
         self._type: pa.DataType | None = None  # of the answers, once there was one
-        self._model: Model = Client(token, **(client or {})).get_model(model, protocol=protocol)
+        held = token() if callable(token) else token
+        self._model: Model = Client(held, **(client or {})).get_model(model, protocol=protocol)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Answer the rows of a batch.
@@ -203,7 +205,9 @@ class Ranker(Worker):
         if self._candidates_column is None:
             return ((reference, list(self._candidates or ())) for reference in references)
         lists = _column(batch, self._candidates_column)
-        return ((reference, list(map(Text, texts))) for reference, texts in zip(references, lists))
+        return (
+            (reference, [] if texts is None else list(map(Text, texts))) for reference, texts in zip(references, lists)
+        )
 
 
 def _column(batch: dict[str, Any], name: str) -> Any:

@@ -249,6 +249,22 @@ def test_columns_of_each_task(photo):
                 assert values[0] == expected.tags['response']
 
 
+def test_a_row_without_candidates_fails_alone():
+    worker = Ranker('local://embedded', candidates_column='names', on_item_error='return', keep=[])
+    names = np.array([None, np.array(['a', 'b'], object)], object)
+    answered = worker({'text': np.array(['x', 'y'], object), 'names': names})
+    assert [one is None for one in answered['error'].to_pylist()] == [False, True]
+    assert {one['input'] for one in answered['matches'].to_pylist()[1]} == {'a', 'b'}
+
+
+def test_a_token_may_be_a_function_whose_text_shows_nothing():
+    with http_peer(embed_json) as (url, seen):
+        arguments = {'model': url, 'token': lambda: TOKEN}
+        assert TOKEN not in str(arguments)  # as Ray keeps it
+        Encoder(**arguments)({'text': np.array(['a'], object)})
+    assert set(seen) == {TOKEN}
+
+
 def test_a_batch_without_answers_has_the_columns_of_the_others():
     worker = Encoder('local://embedded', text='body', on_item_error='return')
     empty = {'body': np.array(['', ''], object)}

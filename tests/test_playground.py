@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from docarray import Document, DocumentArray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isolated import output_of
+from peers import embed_json, http_peer
 from strategies import ODD_TEXTS, texts
 
 from inference_client import Client, Image, InputError, Text
@@ -124,7 +126,10 @@ def run_in_shell(tmp_path):
     programs, folder, seen = (tmp_path / name for name in ('bin', 'files', 'seen'))
     programs.mkdir()
     for name in ('curl', 'inference-client'):
-        (programs / name).write_text(f'#!/bin/sh\nprintf "%s\\0" {name} "$@" > {seen}\ncat > {seen}.in\n')
+        (programs / name).write_text(
+            f'#!/bin/sh\nprintf "%s\\0" {name} "$@" > {seen}\ncat > {seen}.in\n'
+            f'case "$*" in *" @/dev/fd/3 "*) cat /dev/fd/3 > {seen}.header;; esac\n'
+        )
         (programs / name).chmod(0o755)
 
     def run(command, names=()):
@@ -132,7 +137,7 @@ def run_in_shell(tmp_path):
         folder.mkdir()
         for name in names:
             (folder / name).write_bytes(content(name))
-        for file in (seen, Path(f'{seen}.in')):
+        for file in (seen, Path(f'{seen}.in'), Path(f'{seen}.header')):
             file.write_bytes(b'')
         done = subprocess.run(
             ['sh', '-c', command],
@@ -143,7 +148,11 @@ def run_in_shell(tmp_path):
         )
         assert (done.returncode, done.stderr) == (0, b'')
         assert sorted(one.name for one in folder.iterdir()) == sorted(set(names))  # nothing else was done
-        return seen.read_bytes().decode().split('\0')[:-1], Path(f'{seen}.in').read_bytes()
+        assert TOKEN.encode() not in seen.read_bytes()  # which anyone on the machine can see
+        header = Path(f'{seen}.header').read_text()
+        return [*seen.read_bytes().decode().split('\0')[:-1], *([header] if header else [])], Path(
+            f'{seen}.in'
+        ).read_bytes()
 
     return run
 
@@ -170,7 +179,8 @@ def test_the_curl_asks_the_same(run_in_shell, ask, token, path):
     (program, url, *arguments), given = run_in_shell(command, names_of(ask))
     assert (program, url) == ('curl', f'https://host{path}/post')
     headers = [one for flag, one in zip(arguments, arguments[1:]) if flag == '-H']
-    assert headers == ['Content-Type: application/json', *([f'Authorization: {TOKEN}'] if token else [])]
+    assert headers == ['Content-Type: application/json', *(['@/dev/fd/3'] if token else [])]
+    assert (arguments[-1] == f'Authorization: {TOKEN}\n') == token
     data = arguments[arguments.index('-d') + 1]
     body = json.loads(given if data == '@-' else data)
     expected = list(map(as_json, ask.inputs))
@@ -230,6 +240,17 @@ def test_the_code_runs_and_gives_the_same(server, photo, ask):
         assert float(best.split()[-1]) == pytest.approx(match['scores']['clip_score']['value'], abs=1e-5)
     else:
         assert printed == answered[0]['tags']['response']
+
+
+@pytest.mark.parametrize('inputs', [[Text("it's $5")], [Image('chelsea.png')]])
+def test_curl_sends_the_token_of_the_shell(photo, inputs):
+    if shutil.which('curl') is None:
+        pytest.skip('needs curl')
+    with http_peer(embed_json) as (url, seen):
+        command = snippets.shell(Ask('encode', inputs), url, url, token=True)
+        environment = {**os.environ, 'TOKEN': TOKEN, 'NO_PROXY': '127.0.0.1'}
+        subprocess.run(['sh', '-c', command], cwd=Path(photo).parent, env=environment, check=True, capture_output=True)
+    assert seen == [TOKEN]
 
 
 # -- runs
@@ -313,7 +334,7 @@ def test_no_token_is_in_an_answer(server, photo):
         playground = Playground(client, server['http'])
         answer = playground.caption('', photo)
     assert 'data:image/jpeg' in answer.html
-    assert '-H "Authorization: $TOKEN"' in answer.shell
+    assert 'Authorization: $TOKEN' in answer.shell
     assert shlex.split(answer.shell.partition('curl ')[2])[0] == f'{server["http"]}/post'
     assert TOKEN not in repr(answer)
     with Client(trust_env=False) as client:

@@ -21,6 +21,9 @@ SHOWN = {
 }
 """By task: the name of a result, where results are, and what of one is printed."""
 
+HEADER = ' 3<<END\nAuthorization: $TOKEN\nEND\n'
+"""Gives curl the token where no list of processes shows it, as it would an argument."""
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -97,15 +100,16 @@ def _is_wrapped(value: Value, kind: type[Any]) -> bool:
 
 
 def _curl(ask: Ask, url: str, token: bool) -> str:
-    headers = ["-H 'Content-Type: application/json'", *(['-H "Authorization: $TOKEN"'] if token else [])]
+    headers = ["-H 'Content-Type: application/json'", *(['-H @/dev/fd/3'] if token else [])]
     asked = ' '.join(['curl', shlex.quote(url.rstrip('/') + '/post'), *headers])
+    end = HEADER if token else '\n'
     first, *others = _pieces(ask)
     if not others:
-        return f'{asked} -d {shlex.quote(first)}\n'
+        return f'{asked} -d {shlex.quote(first)}{end}'
     parts = [f'printf %s {shlex.quote(first)}']
     for name, text in others:
         parts += [f"base64 < {shlex.quote(name)} | tr -d '\\n'", f'printf %s {shlex.quote(text)}']
-    return '{ ' + '\n  '.join(f'{part};' for part in parts) + ' } |\n  ' + f'{asked} -d @-\n'
+    return '{ ' + '\n  '.join(f'{part};' for part in parts) + ' } |\n  ' + f'{asked} -d @-{end}'
 
 
 def _pieces(ask: Ask) -> Iterator[Any]:

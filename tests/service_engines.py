@@ -13,11 +13,16 @@ from inference_client.engines.base import Engine, read_image
 
 
 class Named(Engine):
-    """Embeds a text as its length and this process's id, and does what a text says."""
+    """Embeds a text as its length and this process's id, and does what a text says.
+
+    The parameter `begun` names a file that tells that it runs.
+    """
 
     tasks = frozenset({'encode'})
 
     def run(self, task, documents, parameters):
+        if 'begun' in parameters:
+            (Path(os.environ['TEST_FOLDER']) / parameters['begun']).touch()
         time.sleep(float(parameters.get('sleep', 0)))
         for document in documents:
             if document.text == 'die':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from services import TIMEOUT, service
+from websockets.sync.client import connect
 
 from inference_client import Client, InputError
 from inference_client._wire.jina_pb2 import DataRequestProto
@@ -216,20 +218,43 @@ def test_a_request_may_wait_for_others(running):
     assert [answer.tags['size'] for answer in answers] == [3, 3, 3]
 
 
-def test_a_request_that_is_cancelled_while_it_waits_does_not_run(running):
+@pytest.mark.parametrize('wire', ['grpc', 'http', 'ws'])
+def test_a_request_whose_client_leaves_while_it_waits_does_not_run(running, wire):
     with grpc.insecure_channel(running.urls['grpc'].partition('://')[2]) as channel:
         call = channel.unary_unary(UNARY)
         metadata = (('model', 'alone'),)
-        first = call.future(request('first', sleep=1.0).SerializeToString(), TIMEOUT, metadata)
-        deadly = call.future(request('die').SerializeToString(), TIMEOUT, metadata)
-        gone = threading.Event()
-        deadly.add_done_callback(lambda _: gone.set())
+        busy = request('first', sleep=1.0, begun=f'busy for {wire}').SerializeToString()
+        first = call.future(busy, TIMEOUT, metadata)
+        while not (running.folder / f'busy for {wire}').exists():
+            assert not first.done(), first.result()
+        LEAVE[wire](running, call, request('die').SerializeToString())
         last = call.future(request('last').SerializeToString(), TIMEOUT, metadata)
-        deadly.cancel()
-        assert gone.wait(TIMEOUT)
         for answer in (first, last):
             assert DataRequestProto.FromString(answer.result()).header.status.code == 0
     assert 'ended' not in running.log
+
+
+def leave_a_call(running, call, data):
+    deadly = call.future(data, TIMEOUT, (('model', 'alone'),))
+    gone = threading.Event()
+    deadly.add_done_callback(lambda _: gone.set())
+    deadly.cancel()
+    assert gone.wait(TIMEOUT)
+
+
+def leave_a_page(running, call, data):
+    address, _, path = url(running, 'http', 'alone').partition('://')[2].partition('/')
+    connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
+    connection.request('POST', f'/{path}/post', data, {'Content-Type': 'application/x-protobuf'})
+    connection.close()
+
+
+def leave_a_socket(running, call, data):
+    with connect(url(running, 'ws', 'alone'), subprotocols=['bytes']) as socket:
+        socket.send(data)
+
+
+LEAVE = {'grpc': leave_a_call, 'http': leave_a_page, 'ws': leave_a_socket}
 
 
 def test_batches_are_counted(running):

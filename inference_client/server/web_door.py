@@ -52,6 +52,7 @@ class WebDoor:
             application,
             access_log=None,
             handle_signals=False,
+            handler_cancellation=True,  # what nobody waits for any more is not run
             shutdown_timeout=1.0,
             keepalive_timeout=strangers.IDLE,
             auto_decompress=False,
@@ -180,7 +181,7 @@ class WebDoor:
 
 
 async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:
-    """Answer the requests of a socket as they are done, until the client ends them or leaves."""
+    """Answer the requests of a socket until the client ends them; if it leaves, those under way are given up."""
     window = Window()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -195,13 +196,15 @@ async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:
 
     try:
         async for message in socket:
-            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or message.data in (END, '{}'):
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                break
+            if message.data in (END, '{}'):
+                await asyncio.gather(*tasks)
                 break
             await window.enter(len(message.data))
             task = asyncio.ensure_future(answer(message))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-        await asyncio.gather(*tasks)
         await socket.close()
     finally:
         for task in tasks:

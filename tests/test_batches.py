@@ -232,6 +232,8 @@ def test_a_request_whose_client_leaves_while_it_waits_does_not_run(running, wire
         for answer in (first, last):
             assert DataRequestProto.FromString(answer.result()).header.status.code == 0
     assert 'ended' not in running.log
+    page = requests.get(running.urls['http'] + '/metrics', timeout=TIMEOUT).text
+    assert 'model="alone",outcome="failed"' not in page  # nothing that its client gave up is the model's failure
 
 
 def leave_a_call(running, call, data):

@@ -218,10 +218,12 @@ def test_different_content_has_different_fingerprints(one, other):
 
 
 def without_ids(document):
+    """Without what may differ from run to run: ids, and names of files whose content is there."""
     document = copy_tree(document, embedding=document.embedding)
-    document.id = document.parent_id = ''
-    for inner in (*document.matches, *document.chunks):
-        inner.id = inner.parent_id = ''
+    for one in (document, *document.matches, *document.chunks):
+        one.id = one.parent_id = ''
+        if one.content is not None:
+            one.uri = ''
     return document
 
 

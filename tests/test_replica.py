@@ -12,8 +12,10 @@ from isolated import PACKAGE, write_distribution
 from services import TIMEOUT
 
 from inference_client._wire.jina_pb2 import DataRequestProto
-from inference_client.server import replica
+from inference_client.server import hosted, replica
+from inference_client.server.refusals import UnavailableError
 from inference_client.server.replica import Replica
+from inference_client.server.settings import Limits, ModelSettings
 
 ARGUMENTS = {'name': 'tiny', 'engine': 'named', 'pixels': 1000, 'max_batch': 1, 'batch_wait_ms': 0}
 ONCE_UP = """
@@ -50,6 +52,29 @@ def watched(*steps):
         return given
 
     return asyncio.run(asyncio.wait_for(run(), TIMEOUT))
+
+
+def test_what_waits_for_a_model_is_bounded(monkeypatch):
+    monkeypatch.setattr(hosted, 'MOST_WAITING', 100)
+
+    async def run():
+        model = hosted.HostedModel(ModelSettings('tiny', 'named'), ['encode'], Limits())
+        (one,) = model.replicas
+        answers = asyncio.Queue()
+        monkeypatch.setattr(one, 'up', True)
+        monkeypatch.setattr(one, 'ask', lambda data: answers.get())
+        first, second = (asyncio.ensure_future(model.ask(b'x' * size)) for size in (80, 20))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="'tiny' has too much to do") as caught:
+            await model.ask(b'x')
+        assert caught.value.retry_after
+        answers.put_nowait('one')
+        answers.put_nowait('two')
+        assert await asyncio.gather(first, second) == ['one', 'two']
+        answers.put_nowait('large')
+        assert await model.ask(b'x' * 200) == 'large'  # there is nothing to wait for
+
+    asyncio.run(run())
 
 
 def warnings(caplog):

@@ -190,7 +190,7 @@ def test_a_connection_that_stays_frozen_ends_in_time(proxies):
     assert 0.5 < time.monotonic() - started < 8
     for one, (got, error) in outcomes.items():  # a new connection cannot be made, either
         assert isinstance(error, (RequestTimeoutError, ConnectionFailedError)), one
-        assert 'after' in str(error)
+        assert 'after' in str(error) or len(error.attempts) == 1  # on a slow machine the first took all the time
         assert in_order(got)
 
 

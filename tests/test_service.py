@@ -109,8 +109,8 @@ def test_an_unknown_model_is_not_found(running):
     assert code_of(running, 'nope') == (grpc.StatusCode.NOT_FOUND, None)
 
 
-def connect_to(url):
-    return connect(url, subprotocols=['bytes'], open_timeout=TIMEOUT)
+def connect_to(url, **options):
+    return connect(url, subprotocols=['bytes'], open_timeout=TIMEOUT, **options)
 
 
 def code_of(running, model, data=REQUEST):
@@ -291,6 +291,18 @@ def test_it_answers_what_it_has_taken(server_python, tmp_path, wire):
                 except TransportError:
                     break
             assert [one.result()[0].embedding[0] for one in under_way] == [5] * 3
+        assert started.process.wait(TIMEOUT) == 0
+
+
+def test_clients_that_read_nothing_do_not_keep_it_from_its_end(server_python, tmp_path):
+    message = DataRequestProto(header={'exec_endpoint': '/encode'})
+    message.data.docs.docs.add(text='x' * 1_000_000)
+    with service(server_python, tmp_path, 'named') as started, contextlib.ExitStack() as open_sockets:
+        for _ in range(8):  # each does not take part in closing, either
+            socket = open_sockets.enter_context(connect_to(started.urls['ws'], max_queue=1, close_timeout=0.1))
+            for _ in range(16):
+                socket.send(message.SerializeToString())
+        started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(TIMEOUT) == 0
 
 

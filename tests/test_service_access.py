@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import subprocess
+import threading
 from datetime import timedelta
 
 import grpc
@@ -115,6 +116,15 @@ def test_no_call_without_a_good_token(guarded, tokens, which):
             assert tokens['good'] not in caught.value.details()
 
 
+@pytest.mark.parametrize('method', [UNARY, DRY_RUN, DISCOVERY])
+def test_without_a_token_no_message_is_waited_for(guarded, method):
+    over = threading.Event()
+    with grpc.insecure_channel(guarded.urls['grpc'].partition('://')[2]) as channel:
+        call = channel.stream_unary(method).future(iter(lambda: over.wait() and b'', b''))  # sends nothing
+        assert call.exception(TIMEOUT).code() is grpc.StatusCode.UNAUTHENTICATED
+        over.set()
+
+
 @pytest.mark.parametrize('which', BAD)
 @pytest.mark.parametrize('port', ['http', 'ws'])
 def test_no_page_without_a_good_token(guarded, tokens, which, port):
@@ -122,6 +132,7 @@ def test_no_page_without_a_good_token(guarded, tokens, which, port):
     for method, path in [
         ('POST', '/post'), ('POST', '/models/named/post'), ('GET', '/dry_run'), ('GET', '/models/named/dry_run'),
         ('GET', '/status'), ('GET', '/metrics'), ('GET', '/api/v1/models/'),
+        ('GET', '/models/named'), ('GET', '/models/nope'),
         ('GET', '/api/v1/models/?model_name=named'),
         ('GET', '/api/v1/models'), ('GET', '/api/v1/models/?model_name=nope'), ('POST', '/models/nope/post'),
     ]:  # fmt: skip

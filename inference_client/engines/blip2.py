@@ -12,6 +12,7 @@ Where a model for retrieval is beside it, that one makes the embeddings, of text
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
@@ -28,6 +29,7 @@ from .base import MultimodalEngine, Parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LOOK_AGAIN = 60.0  # seconds after a companion could not be had: each try may wait for the network, and all else for it
 _AT_ONCE = 16  # images; each goes through a billion weights, so more at once save nothing
 
 
@@ -58,6 +60,7 @@ class Blip2Engine(MultimodalEngine):
 
         model, options = parse_name(name, self.options)
         self._companion_name = companion(model, options)
+        self._missing: tuple[float, str] | None = None  # when the companion could not be had, and why
         files, local = source(name, model)
         config: Any = transformers.Blip2Config.from_pretrained(files, local_files_only=local)
         self._check(name, config)
@@ -124,12 +127,14 @@ class Blip2Engine(MultimodalEngine):
 
         if self._companion_name is None:
             return None
+        if self._missing is not None and time.monotonic() - self._missing[0] < _LOOK_AGAIN:
+            raise ConfigurationError(self._missing[1])
         try:
             found = load_engine(self._companion_name)
         except ConfigurationError as error:
-            raise ConfigurationError(
-                f'{error.message}; or ask for the model with "?retrieval=", for embeddings of its own, of images alone'
-            ) from error
+            other = 'or ask for the model with "?retrieval=", for embeddings of its own, of images alone'
+            self._missing = time.monotonic(), f'{error.message}; {other}'
+            raise ConfigurationError(self._missing[1]) from error
         if not isinstance(found, Blip2RetrievalEngine):
             raise ConfigurationError(
                 f'the model {self._companion_name!r} cannot embed for another: expected {RETRIEVAL}'

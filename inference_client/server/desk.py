@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
@@ -74,6 +75,9 @@ class Desk:
             return answer
         except Refusal as refusal:
             outcome = str(refusal.http)
+            raise
+        except asyncio.CancelledError:
+            outcome = 'cancelled'
             raise
         finally:
             self.under_way -= 1

@@ -12,10 +12,11 @@ import grpc.aio
 from .._wire.jina_pb2 import EndpointsProto, StatusProto
 from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, NOT_SERVING, SERVING, UNARY
 from .desk import Asker, Desk
-from .refusals import Refusal
+from .refusals import Refusal, UnreadableError
 from .window import Window
 
 MODEL = 'model'  # metadata
+STREAMS = 1024  # calls at once on one connection
 
 
 class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -41,8 +42,8 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
             HEALTH: self._health,
             DISCOVERY: self._discover,
         }
-        unary = methods.get(method)
-        return unary and grpc.unary_unary_rpc_method_handler(unary)
+        one = methods.get(method)
+        return one and grpc.stream_unary_rpc_method_handler(one)  # or the message would be read before the token
 
     async def open(self, address: str, credentials: Any = None) -> None:
         """Listen at an address, with TLS if there are credentials."""
@@ -50,6 +51,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
             options=[
                 ('grpc.max_send_message_length', -1),
                 ('grpc.max_receive_message_length', self._desk.limits.body),
+                ('grpc.max_concurrent_streams', STREAMS),
                 ('grpc.so_reuseport', 0),  # else another server may listen at the same port
             ]
         )
@@ -65,13 +67,17 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._stopping.set()
         await self._server.stop(seconds)
 
-    async def _single(self, data: bytes, context: Any) -> bytes:
+    async def _single(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        asker = _asker(context)
         try:
-            return await self._desk.ask(_asker(context), data)
+            self._desk.gate.admit(asker.token, asker.peer)
+            async for data in requests:
+                return await self._desk.ask(asker, data)
+            raise UnreadableError('there is no request: expected a DataRequestProto of Jina')
         except Refusal as refusal:
             return await _refuse(context, refusal)
 
-    async def _dry_run(self, data: bytes, context: Any) -> bytes:
+    async def _dry_run(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         status = StatusProto()
         try:
             self._desk.ready(_asker(context))
@@ -82,7 +88,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
             status.description = refusal.message
         return status.SerializeToString()
 
-    async def _discover(self, data: bytes, context: Any) -> bytes:
+    async def _discover(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         asker = _asker(context)
         try:
             self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
@@ -91,7 +97,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
             return await _refuse(context, refusal)
         return EndpointsProto(endpoints=[f'/{task}' for task in tasks]).SerializeToString()
 
-    async def _health(self, data: bytes, context: Any) -> bytes:
+    async def _health(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             self._desk.settled()
         except Refusal:

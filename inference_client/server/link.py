@@ -92,7 +92,7 @@ class Link:
                 waiting.set_exception(LostError())
 
     def _send(self, number: int, data: bytes) -> None:
-        # Without a wait until it is written: the windows of the protocols bound what is under way.
+        # Without a wait until it is written: `HostedModel` bounds what is under way.
         self._input.write(REQUEST.pack(number, len(data)))
         self._input.write(data)
 

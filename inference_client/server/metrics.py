@@ -36,7 +36,7 @@ class Metrics:
             model: its name; '' if it is none of the service.
             task: one of the model's; '' if it is not.
             protocol: `grpc`, `http` or `websocket`.
-            outcome: `ok`, `failed` (by the model), or the HTTP status of a refusal.
+            outcome: `ok`, `failed` (by the model), `cancelled` (by the client), or the HTTP status of a refusal.
             seconds: from the request to the answer.
         """
         self._requests.labels(model, task, protocol, outcome).inc()

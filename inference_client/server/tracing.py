@@ -41,7 +41,7 @@ class Tracing:
             model: its name; '' if it is none of the service.
             task: one of the model's; '' if it is not.
             protocol: `grpc`, `http` or `websocket`.
-            outcome: `ok`, `failed` (by the model), or the HTTP status of a refusal.
+            outcome: `ok`, `failed` (by the model), `cancelled` (by the client), or the HTTP status of a refusal.
             seconds: that it took.
         """
         end = time.time_ns()

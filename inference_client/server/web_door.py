@@ -30,6 +30,7 @@ PROTOBUF = 'application/x-protobuf'  # the messages of gRPC
 MODELS = '/models/'
 SUFFIXES = ('/post', '/dry_run', '/status')
 DIRECTORY = '/api/v1/models/'
+CLOSING = 1.0  # seconds for clients to take leave
 END = b'\x00'  # of the requests on a socket, as jina.Client says it
 PROTOCOLS = ('bytes', 'json')  # those of a Jina gateway; which one it is shows in each message
 
@@ -74,8 +75,7 @@ class WebDoor:
         """Close all connections."""
         for server in self._servers:
             server.close()
-        for socket in list(self._sockets):
-            await socket.close(code=WSCloseCode.GOING_AWAY)
+        await asyncio.gather(*map(_leave, list(self._sockets)))
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -112,7 +112,7 @@ class WebDoor:
         return _json(found)
 
     async def _alive(self, request: web.Request, asker: Asker) -> web.StreamResponse:
-        if _is_socket(request):
+        if _is_socket(request) or asker.model is not None:  # which models there are is not for everybody
             self._desk.gate.admit(asker.token, asker.peer)
         self._desk.models.find(asker.model)
         return await self._socket(request, asker) if _is_socket(request) else _json({})
@@ -178,6 +178,12 @@ class WebDoor:
         finally:
             self._sockets.discard(socket)
         return socket
+
+
+async def _leave(socket: web.WebSocketResponse) -> None:
+    """Close a socket, whether its client still reads or not."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(socket.close(code=WSCloseCode.GOING_AWAY), CLOSING)
 
 
 async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:

@@ -13,7 +13,7 @@ from docarray import Document
 from huggingface_hub import constants
 
 from inference_client import Capabilities, Client, ConfigurationError, InputError, UnsupportedTaskError
-from inference_client.engines import loader
+from inference_client.engines import blip2, loader
 from inference_client.engines.blip2 import Blip2Engine, Blip2RetrievalEngine
 from inference_client.engines.loader import engine_class, load_engine
 from inference_client.testing import EngineConformance
@@ -196,6 +196,11 @@ def test_published_models_have_the_published_one_beside_them(hub, blip2_files, m
     expected = models['opt'].encode(image=photos).embeddings
     np.testing.assert_allclose(alone.encode(image=photos).embeddings, expected, atol=1e-6)
     put_into(hub, 'Salesforce/blip2-itm-vit-g', blip2_files / 'itm')
+    with monkeypatch.context() as patch:  # no request waits for a network that the one before has not found
+        patch.setattr(loader, 'load_engine', None)
+        with pytest.raises(ConfigurationError, match='hf download Salesforce/blip2-itm-vit-g'):
+            model.encode(text='hello jina')
+    monkeypatch.setattr(blip2, '_LOOK_AGAIN', 0.0)
     expected = models['itm'].encode(text='hello jina').embeddings
     np.testing.assert_allclose(model.encode(text='hello jina').embeddings, expected, atol=1e-6)
 

@@ -223,7 +223,7 @@ def test_answers_after_a_gap_are_asked_again(here, small):
 
 def test_the_end_of_a_job_may_fail_too(here, small, monkeypatch):
     model, transport = model_with()
-    for name in ('mv', 'rm'):
+    for name in ('mv', 'rm_file'):
         with monkeypatch.context() as patch:
             patch.setattr(LocalFileSystem, name, broken_after(40 if name == 'mv' else 0, name))
             with pytest.raises(InputError, match=r"'out.parquet' cannot be written \(no more\)|cannot be written"):

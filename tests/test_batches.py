@@ -223,11 +223,12 @@ def test_a_request_whose_client_leaves_while_it_waits_does_not_run(running, wire
     with grpc.insecure_channel(running.urls['grpc'].partition('://')[2]) as channel:
         call = channel.unary_unary(UNARY)
         metadata = (('model', 'alone'),)
-        busy = request('first', sleep=1.0, begun=f'busy for {wire}').SerializeToString()
+        busy = request('first', sleep=3.0, begun=f'busy for {wire}').SerializeToString()
         first = call.future(busy, TIMEOUT, metadata)
         while not (running.folder / f'busy for {wire}').exists():
             assert not first.done(), first.result()
         LEAVE[wire](running, call, request('die').SerializeToString())
+        requests.get(running.urls['http'], timeout=TIMEOUT)  # by then the service has seen it leave
         last = call.future(request('last').SerializeToString(), TIMEOUT, metadata)
         for answer in (first, last):
             assert DataRequestProto.FromString(answer.result()).header.status.code == 0

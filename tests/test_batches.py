@@ -249,6 +249,7 @@ def leave_a_page(running, call, data):
     address, _, path = url(running, 'http', 'alone').partition('://')[2].partition('/')
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     connection.request('POST', f'/{path}/post', data, {'Content-Type': 'application/x-protobuf'})
+    requests.get(running.urls['http'], timeout=TIMEOUT)  # by then the service works on it: else it would not begin
     connection.close()
 
 

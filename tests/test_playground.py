@@ -191,13 +191,26 @@ def test_the_curl_asks_the_same(run_in_shell, ask, token, path):
     assert body == {'data': expected, 'exec_endpoint': f'/{ask.task}'}
 
 
+def test_the_curl_goes_to_a_url_that_names_its_page():
+    """As get_model() takes it, too."""
+    command = snippets.shell(ASKED[2], 'model', 'https://host/post/')
+    assert 'curl https://host/post -H' in command
+
+
+def test_no_command_reads_standard_input_for_a_reference_of_a_dash():
+    assert snippets.shell(Ask('rank', [Text('-')], [Text('a')]), 'model', 'grpc://host').startswith('#')
+    assert "-- a - 'b c'" in snippets.shell(Ask('rank', [Text('a')], [Text('-'), Text('b c')]), 'm', 'grpc://host')
+
+
 @given(ask=asks(), model=MODELS.filter(lambda name: '\0' not in name))
 def test_the_command_asks_the_same(run_in_shell, ask, model):
     command = snippets.shell(ask, model, 'grpc://host')
     if command.startswith('#'):
         values = [one.value for one in (*ask.inputs, *ask.candidates)]
         misread = [one for one in (*ask.inputs, *ask.candidates) if kind_of(one.value) != one]
-        assert (ask.task == 'rank' and misread) or any('\0' in one for one in [*values, ask.question])
+        assert (ask.task == 'rank' and (misread or values[0] == '-')) or any(
+            '\0' in one for one in [*values, ask.question]
+        )
         return
     (program, task, flag, name, *arguments), _ = run_in_shell(command, names_of(ask))
     assert (program, task, flag, name) == ('inference-client', ask.task, '--model', model)

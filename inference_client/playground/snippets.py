@@ -101,7 +101,8 @@ def _is_wrapped(value: Value, kind: type[Any]) -> bool:
 
 def _curl(ask: Ask, url: str, token: bool) -> str:
     headers = ["-H 'Content-Type: application/json'", *(['-H @/dev/fd/3'] if token else [])]
-    asked = ' '.join(['curl', shlex.quote(url.rstrip('/') + '/post'), *headers])
+    base = url.rstrip('/')
+    asked = ' '.join(['curl', shlex.quote(base if base.endswith('/post') else f'{base}/post'), *headers])
     end = HEADER if token else '\n'
     first, *others = _pieces(ask)
     if not others:
@@ -132,7 +133,9 @@ def _document(value: Value, mark: str) -> dict[str, Any]:
 
 def _command(ask: Ask, model: str, api_endpoint: str | None) -> str:
     arguments = [one.value for one in (*ask.inputs, *ask.candidates)]
-    misread = ask.task == 'rank' and any(_is_wrapped(one, type(one)) for one in (*ask.inputs, *ask.candidates))
+    misread = ask.task == 'rank' and (
+        arguments[0] == '-' or any(_is_wrapped(one, type(one)) for one in (*ask.inputs, *ask.candidates))
+    )
     if misread or any('\0' in one for one in (*arguments, ask.question)):
         return '# the command line would take one of these for something else: see the Python\n'
     words = ['inference-client', ask.task, '--model', model]

@@ -230,14 +230,21 @@ def test_a_replica_that_dies_costs_no_answer(replicated, wire):
         assert first not in processes(model)
 
 
-def test_a_request_that_kills_every_replica(server_python, tmp_path):
+@pytest.mark.parametrize(
+    'text, logged',
+    [
+        ('die', 'a process of the model named ended'),
+        ('exit', 'SystemExit: enough'),  # it is gone at once, though a thread of the engine goes on
+    ],
+)
+def test_a_request_that_ends_every_replica(server_python, tmp_path, text, logged):
     with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
         model = client.get_model(started.urls['grpc'])
         with pytest.raises(ServerError, match='ended while it worked on the request'):
-            model.encode(text='die')
+            model.encode(text=text)
         model.wait_until_ready(TIMEOUT)
         assert model.encode(text='hello')[0].embedding[0] == 5
-        assert 'a process of the model named ended' in started.log
+        assert logged in started.log
 
 
 def test_a_request_that_kills_leaves_replicas(server_python, tmp_path):
@@ -250,17 +257,6 @@ def test_a_request_that_kills_leaves_replicas(server_python, tmp_path):
         with pytest.raises(ServerError, match='ended while it worked on the request'):
             model.encode(text='die')
         assert int(model.encode(text='hello')[0].embedding[1]) in before
-
-
-def test_an_engine_that_ends_the_process(server_python, tmp_path):
-    """It is gone at once, though a thread of the engine goes on."""
-    with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
-        model = client.get_model(started.urls['grpc'])
-        with pytest.raises(ServerError, match='ended while it worked on the request'):
-            model.encode(text='exit')
-        model.wait_until_ready(TIMEOUT)
-        assert model.encode(text='hello')[0].embedding[0] == 5
-        assert 'SystemExit: enough' in started.log
 
 
 @pytest.mark.skipif(not Path('/proc').exists(), reason='needs /proc')

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Sequence
 import numpy as np
 from docarray import Document
 
+from .._base_client import EMBEDDED
 from .._documents import copy_with, new_document
 from .._html import html_of
 from .._images import MAX_PIXELS, check_encoded, thumbnail
@@ -55,7 +56,7 @@ class Playground:
     """
 
     def __init__(self, client: Client, model: str | None = None, api_endpoint: str | None = None) -> None:
-        self.default = model or 'local://embedded'
+        self.default = model or EMBEDDED
         self._client = client
         self._api_endpoint = api_endpoint
 

@@ -20,8 +20,8 @@ from typing import Any, Callable
 import numpy as np
 from PIL import Image
 
+from inference_client._scores import unit_rows
 from inference_client.engines._labels import photo_of, read_embeddings
-from inference_client.engines._minilm import unit_rows
 from inference_client.engines.embedded import EmbeddedEngine
 
 HERE = Path(__file__).parent

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from docarray import Document
+    from numpy.typing import NDArray
+
+D = TypeVar('D', bound=np.floating[Any])
 
 LOGIT_SCALE = 100.0
 """Factor on cosines before the softmax; CLIP's (Radford et al., 2021)."""
+
+
+def unit_rows(rows: NDArray[D]) -> NDArray[D]:
+    """Divide each row by its Euclidean length; rows of zeros stay zeros."""
+    unit: NDArray[D] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def score_by_cosine(document: Document, cosines: Any, scale: float = LOGIT_SCALE) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from docarray import Document
 
 from ._registered import missing_extra
+from ._scores import unit_rows
 from ._shown import LABELS, Pictures, leading, name_of, ranking_of, share
 from .errors import InputError
 
@@ -115,9 +116,7 @@ def _unit(documents: Sequence[Document], name: str) -> NDArray[np.float64]:
     lengths = sorted({len(vector) for vector in vectors})
     if len(lengths) > 1:
         raise InputError(f'{name} has embeddings of {lengths[0]} and {lengths[1]} numbers: expected those of one model')
-    stacked = np.stack(vectors)
-    norms = np.linalg.norm(stacked, axis=1, keepdims=True)
-    return np.asarray(stacked / np.where(norms > 0, norms, 1), np.float64)
+    return unit_rows(np.stack(vectors))
 
 
 def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

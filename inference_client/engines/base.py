@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Se
 import numpy as np
 
 from .._images import decode_image, pixel_count
-from .._scores import LOGIT_SCALE, score_by_cosine
+from .._scores import LOGIT_SCALE, score_by_cosine, unit_rows
 from .._spec import Capabilities
 from ..errors import InputError, UnsupportedTaskError
 
@@ -131,8 +131,7 @@ class MultimodalEngine(Engine):
         for document in documents:
             everything.append(document)
             everything.extend(document.matches)
-        embeddings = self._embed(everything, parameters)
-        embeddings = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+        embeddings = unit_rows(self._embed(everything, parameters))
         start = 0
         for document in documents:
             stop = start + 1 + len(document.matches)

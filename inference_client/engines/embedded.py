@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from .._scores import unit_rows
 from ._imagenet import Classifier, softmax
 from ._labels import caption, photo_of, read_embeddings, read_phrases, short_answer
-from ._minilm import MAX_TOKENS, TextEncoder, unit_rows
+from ._minilm import MAX_TOKENS, TextEncoder
 from ._questions import Question, parse
 from .base import MultimodalEngine, Parameters
 

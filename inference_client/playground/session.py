@@ -15,6 +15,7 @@ from .._documents import copy_with, new_document
 from .._html import html_of
 from .._images import MAX_PIXELS, check_encoded, thumbnail
 from .._inputs import Image, Text
+from .._scores import unit_rows
 from ..errors import InferenceError, InputError, UnsupportedTaskError
 from .snippets import Ask, Value, python, shell
 
@@ -195,9 +196,7 @@ def _neighbours(document: Document, others: Sequence[Document]) -> str:
     """Others by the cosines of their embeddings with that of one, best first."""
     if not others:
         return _paragraph('Encode more: what is nearest among all of this session is shown here.')
-    embeddings = np.stack([one.embedding for one in (document, *others)])
-    norms = np.linalg.norm(embeddings, axis=1)
-    unit = embeddings / np.where(norms > 0, norms, 1)[:, np.newaxis]
+    unit = unit_rows(np.stack([one.embedding for one in (document, *others)]))
     cosines = unit[1:] @ unit[0]
     matches = [copy_with(others[place], embedding=None) for place in np.argsort(-cosines, kind='stable')]
     for match, cosine in zip(matches, sorted(cosines, reverse=True)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,13 +158,3 @@ def _retry_after(error: Any) -> float | None:
         if key == RETRY_AFTER and str(value).isdecimal():
             return float(value)
     return None
-
-
-async def code_of(call: Any) -> grpc.StatusCode:
-    """Wait for the end of a call. Awaiting the call itself does not tell whether it or its caller was cancelled."""
-    try:
-        code: grpc.StatusCode = await call.code()
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from functools import partial
@@ -76,7 +77,7 @@ class AsyncGrpcTransport(AsyncTransport):
         try:
             metadata = (*self._metadata, *headers.items())
             call = line.channel.unary_unary(method)(data, timeout=timeouts.read, metadata=metadata)
-            code = await settings.code_of(call)
+            code = await _code(call)
             if code is grpc.StatusCode.CANCELLED and line.ended:
                 raise closed()
             answer: bytes = await call
@@ -101,6 +102,16 @@ def _open(address: settings.Address, options: TransportOptions, seconds: float) 
     opener = grpc.aio.secure_channel if address.secure else grpc.aio.insecure_channel
     target, *credentials, chosen = settings.channel_arguments(address, options, seconds)
     return _Line(opener(target, *credentials, options=chosen), seconds)
+
+
+async def _code(call: Any) -> grpc.StatusCode:
+    """Wait for the end of a call. Awaiting the call itself does not tell whether it or its caller was cancelled."""
+    try:
+        code: grpc.StatusCode = await call.code()
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return code
 
 
 class _Line:

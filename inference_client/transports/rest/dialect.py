@@ -12,7 +12,7 @@ import numpy as np
 from docarray import Document
 
 from ..._messages import Request
-from ..._scores import score_by_cosine
+from ..._scores import score_by_cosine, unit_rows
 from ..._spec import Capabilities
 from ...errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, UnsupportedTaskError
 from .address import Address
@@ -114,9 +114,8 @@ class Dialect(ABC):
         for document in documents:
             matches = candidates(document)
             rows = yield from self.embeddings([document, *matches], parameters)
-            stacked = np.stack(rows).astype(np.float64)
-            stacked /= np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-12)
-            score_by_cosine(document, stacked[1:] @ stacked[0])
+            unit = unit_rows(np.stack(rows).astype(np.float64))
+            score_by_cosine(document, unit[1:] @ unit[0])
 
     def caption(self, documents: Sequence[Document], parameters: Parameters) -> Steps[None]:
         """Describe each image in `tags['response']`."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from docarray import Document
     from numpy.typing import NDArray
 
-D = TypeVar('D', bound=np.floating[Any])
+D = TypeVar('D', bound='np.floating[Any]')
 
 LOGIT_SCALE = 100.0
 """Factor on cosines before the softmax; CLIP's (Radford et al., 2021)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import io
+import json
 import re
 import subprocess
 import threading
@@ -285,6 +288,26 @@ def test_too_many_requests(server_python, tmp_path, store, tokens, wire):
         assert 1 <= caught.value.retry_after <= 100
 
 
+def test_what_cannot_be_read_counts_and_what_comes_too_early_is_not_read(server_python, tmp_path, store, tokens):
+    """No body comes with the last request, and no answer would, if it were waited for."""
+    options = ['--token-file', str(store.path), '--rate', '0.01', '--burst', '2']
+    with service(server_python, tmp_path, 'named', *options) as started:
+        url = f'{started.urls["http"]}/post'
+        sent = headers(tokens['good'], **{'Content-Type': 'application/json'})
+        assert requests.post(url, '{', headers=sent, timeout=TIMEOUT).status_code == 400
+        with connect(started.urls['ws'], additional_headers=headers(tokens['good'])) as socket:
+            for error in ('InputError', 'UnavailableError'):
+                socket.send('{')
+                assert f'"{error}"' in socket.recv(TIMEOUT)
+        host, _, port = started.urls['http'].partition('://')[2].partition(':')
+        with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=TIMEOUT)) as connection:
+            connection.putrequest('POST', '/post')
+            for name, value in {**sent, 'Content-Length': '5'}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            assert connection.getresponse().status == 429
+
+
 def test_a_client_waits_until_it_is_let_in(server_python, tmp_path, store, tokens):
     options = ['--token-file', str(store.path), '--rate', '1', '--burst', '1']
     with service(server_python, tmp_path, 'named', *options) as started, Client(token=tokens['good']) as client:
@@ -350,6 +373,26 @@ def test_metrics(guarded, tokens, wire):
     assert count('ok') == before['ok'] + 3
     assert count('failed') == before['failed'] + 1
     assert count('413') == before['413'] + 1
+
+
+def test_what_cannot_be_read_is_in_the_metrics(guarded, tokens):
+    def count(outcome, protocol):
+        answer = requests.get(f'{guarded.urls["http"]}/metrics', headers=headers(tokens['good']), timeout=TIMEOUT)
+        labels = f'{{model="named",outcome="{outcome}",protocol="{protocol}",task=""}}'
+        found = re.search(rf'^inference_requests_total{re.escape(labels)} (\S+)$', answer.text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    labels = [('400', 'http'), ('413', 'http'), ('400', 'websocket'), ('413', 'websocket')]
+    before = [count(*one) for one in labels]
+    many = json.dumps({'data': ['a'] * 9})
+    url, sent = f'{guarded.urls["http"]}/post', headers(tokens['good'], **{'Content-Type': 'application/json'})
+    for body in ('{', many):
+        requests.post(url, body, headers=sent, timeout=TIMEOUT)
+    with connect(guarded.urls['ws'], additional_headers=headers(tokens['good'])) as socket:
+        for body in ('{', many):
+            socket.send(body)
+            socket.recv(TIMEOUT)
+    assert [count(*one) for one in labels] == [one + 1 for one in before]
 
 
 # -- TLS

@@ -439,6 +439,40 @@ def test_requests_that_do_not_come_are_not_waited_for(running):
                 assert connection.recv(100) == b''
 
 
+@contextlib.asynccontextmanager
+async def bodies_read(most):
+    """What reads bodies, at an address in this process."""
+    from inference_client.server import strangers
+
+    bodies = strangers.Bodies(most)
+
+    async def serve(request):
+        try:
+            return web.Response(body=await bodies.read(request))
+        except strangers.Refusal as refusal:
+            return web.Response(status=refusal.http, text=refusal.message)
+
+    runner = web.ServerRunner(web.Server(serve, lingering_time=0.1))
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, 0)
+    await site.start()
+    try:
+        yield site._server.sockets[0].getsockname()
+    finally:
+        await runner.cleanup()
+
+
+async def send_body(address, head, body):
+    """The reader of an answer, and what more of the body can be written to."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n' + head + b'\r\n\r\n' + body)
+    return reader, writer
+
+
+async def status_of(reader):
+    return int((await asyncio.wait_for(reader.readline(), TIMEOUT)).split()[1])
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     from inference_client.server import strangers
 
@@ -446,26 +480,51 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(strangers, 'CRAWL', 1e9)
 
     async def ask():
-        async def serve(request):
-            try:
-                return web.Response(body=await strangers.body_of(request))
-            except strangers.Refusal as refusal:
-                return web.Response(status=refusal.http, text=refusal.message)
+        async with bodies_read(5) as address:
+            for body, expected in ((b'hello', 200), (b'hell', 408)):
+                reader, writer = await send_body(address, b'Content-Length: 5', body)
+                assert await status_of(reader) == expected
+                writer.close()
 
-        runner = web.ServerRunner(web.Server(serve, lingering_time=0.1))
-        await runner.setup()
-        site = web.TCPSite(runner, HOST, 0)
-        await site.start()
-        answers = []
-        for body in (b'hello', b'hell'):
-            reader, writer = await asyncio.open_connection(*site._server.sockets[0].getsockname())
-            writer.write(b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n' + body)
-            answers.append(await asyncio.wait_for(reader.readline(), TIMEOUT))
+    asyncio.run(ask())
+
+
+def test_bodies_on_their_way_in_have_room_for_so_many_bytes(monkeypatch):
+    """Those that come first are read, and the next one is when they are there; one alone may be larger."""
+    from inference_client.server import strangers
+
+    monkeypatch.setattr(strangers, 'MOST_COMING', 10)
+
+    async def ask():
+        async with bodies_read(100) as address:
+            first, rest = await send_body(address, b'Content-Length: 9', b'12345678')
+            while True:  # until the service has those
+                reader, writer = await send_body(address, b'Content-Length: 3', b'123')
+                status = await status_of(reader)
+                writer.close()
+                if status == 503:
+                    break
+            rest.write(b'9')
+            assert await status_of(first) == 200
+            rest.close()
+            reader, writer = await send_body(address, b'Content-Length: 50', b'x' * 50)
+            assert await status_of(reader) == 200
             writer.close()
-        await runner.cleanup()
-        return answers
 
-    assert asyncio.run(ask()) == [b'HTTP/1.1 200 OK\r\n', b'HTTP/1.1 408 Request Timeout\r\n']
+    asyncio.run(asyncio.wait_for(ask(), TIMEOUT))
+
+
+@pytest.mark.parametrize(
+    ('head', 'body'), [(b'Content-Length: 6', b''), (b'Transfer-Encoding: chunked', b'3\r\nabc\r\n3\r\ndef\r\n')]
+)
+def test_a_body_that_is_too_large_is_not_waited_for(head, body):
+    async def ask():
+        async with bodies_read(5) as address:
+            reader, writer = await send_body(address, head, body)
+            assert await status_of(reader) == 413
+            writer.close()
+
+    asyncio.run(ask())
 
 
 # -- what the description says

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Mapping
+from typing import Awaitable, Callable, Mapping
 
 from google.protobuf.message import DecodeError
 
@@ -61,15 +61,19 @@ class Desk:
         self.stopping = False
         self.under_way = 0
 
-    async def ask(self, asker: Asker, data: bytes) -> bytes:
+    async def ask(self, asker: Asker, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """The answer to a request.
+
+        Args:
+            asker: who asks; the request is read only if he may.
+            read: gets the message.
 
         Raises:
             Refusal: there is none.
         """
-        self.under_way += 1
-        start, seen, outcome = time.monotonic(), _Seen(), 'failed'
+        seen, outcome = _Seen(), 'failed'
         try:
+            data = await self._read(asker, read, seen)
             answer = await self._ask(asker, data, seen)
             outcome = 'failed' if seen.failed else 'ok'
             return answer
@@ -80,10 +84,10 @@ class Desk:
             outcome = 'cancelled'
             raise
         finally:
-            self.under_way -= 1
-            self._note(asker, seen, outcome, time.monotonic() - start, len(data))
+            self._note(asker, seen, outcome)
 
-    def _note(self, asker: Asker, seen: _Seen, outcome: str, seconds: float, size: int) -> None:
+    def _note(self, asker: Asker, seen: _Seen, outcome: str) -> None:
+        seconds = time.monotonic() - seen.start
         self.metrics.note(seen.model, seen.task, asker.protocol, outcome, seconds)
         if self._tracing is not None and seen.who:
             trace = seen.trace or asker.headers
@@ -96,16 +100,21 @@ class Desk:
                 model=seen.model,
                 task=seen.task,
                 outcome=outcome,
-                bytes=size,
+                bytes=seen.size,
                 milliseconds=round(seconds * 1000, 1),
             )
 
-    async def _ask(self, asker: Asker, data: bytes, seen: _Seen) -> bytes:
-        came = time.time_ns()
+    async def _read(self, asker: Asker, read: Callable[[], Awaitable[bytes]], seen: _Seen) -> bytes:
         seen.who = self.gate.admit(asker.token, asker.peer)
         self.gate.pace(seen.who)
-        hosted = self._open(asker.model)
-        seen.model = hosted.name
+        seen.model = self._open(asker.model).name
+        data = await read()
+        seen.start, seen.size = time.monotonic(), len(data)
+        return data
+
+    async def _ask(self, asker: Asker, data: bytes, seen: _Seen) -> bytes:
+        came = time.time_ns()
+        hosted = self._open(asker.model)  # again: the service may have been told to stop
         header = header_of(data)
         seen.trace = header.trace
         task = header.exec_endpoint.strip('/')
@@ -115,6 +124,7 @@ class Desk:
         if request.data.WhichOneof('documents') == 'docs_bytes':
             raise UnreadableError('the documents came pickled, which are never read: send them as "docs"')
         begun = time.time_ns()
+        self.under_way += 1
         try:
             answer = await hosted.ask(data)
             seen.failed = answer.failed
@@ -126,16 +136,29 @@ class Desk:
         except Exception as error:  # what gRPC and aiohttp would tell the client of it is not for clients
             logger.exception('a request for the model %s failed', hosted.name)
             raise BrokenError('the service failed; its log tells more') from error
+        finally:
+            self.under_way -= 1
 
-    async def ask_in_band(self, asker: Asker, data: bytes) -> bytes:
-        """The answer to one of many requests on a stream or a socket; a refusal is an answer, too."""
+    async def ask_in_band(self, asker: Asker, data: bytes, message_of: Callable[[bytes], bytes] | None = None) -> bytes:
+        """The answer to one of many requests on a stream or a socket; a refusal is an answer, too.
+
+        Args:
+            asker: who asks.
+            data: the request.
+            message_of: makes the message of it, if it is none.
+        """
+
+        async def read() -> bytes:
+            return data if message_of is None else message_of(data)
+
         try:
-            return await self.ask(asker, data)
-        except Refusal as refusal:
-            return refusal.in_band(header_of(data).request_id)
+            return await self.ask(asker, read)
+        except Refusal as error:
+            refusal = error
         except Exception:  # of which a client is told nothing, but that there is no other answer
             logger.exception('a request failed')
-            return BrokenError('the service failed; its log tells more').in_band(header_of(data).request_id)
+            refusal = BrokenError('the service failed; its log tells more')
+        return refusal.in_band('' if message_of else header_of(data).request_id)
 
     def ready(self, asker: Asker) -> None:
         """Raise a `Refusal` unless the model answers."""
@@ -177,8 +200,10 @@ class Asker:
 
 @dataclass
 class _Seen:
-    """What is known of a request so far."""
+    """What is known of a request so far; `start` is when it was read, by the monotonic clock."""
 
+    start: float = field(default_factory=time.monotonic)
+    size: int = 0
     who: str = ''
     model: str = ''
     task: str = ''

@@ -68,12 +68,13 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         await self._server.stop(seconds)
 
     async def _single(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
-        asker = _asker(context)
-        try:
-            self._desk.gate.admit(asker.token, asker.peer)
+        async def read() -> bytes:
             async for data in requests:
-                return await self._desk.ask(asker, data)
+                return data
             raise UnreadableError('there is no request: expected a DataRequestProto of Jina')
+
+        try:
+            return await self._desk.ask(_asker(context), read)
         except Refusal as refusal:
             return await _refuse(context, refusal)
 

@@ -9,11 +9,13 @@ from typing import Any, Callable
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .refusals import Refusal
+from .refusals import Refusal, TooLargeError, UnavailableError
 
 FIRST = 10.0  # seconds from the connection to the end of the first request's headers
 IDLE = 75.0  # seconds from one request to the end of the next one's headers
 BODY = 60.0  # seconds for a body that comes at a crawl; one that fills the line is not at fault
+MOST_COMING = 512 << 20  # bytes of bodies on their way in, of all connections; one may be larger
+RETRY_AFTER = 2.0  # seconds after which there may be room for a body again
 CRAWL = 10_000  # bytes a second: a body may take as much longer as it has more than that for each second
 
 logger = logging.getLogger('inference_client.server.http')
@@ -66,19 +68,48 @@ class FirstRequests:
             made.transport.abort()
 
 
-async def body_of(request: web.Request) -> bytes:
-    """The body of a request.
+class Bodies:
+    """Reads the bodies of requests, of which those on their way in take no more than `MOST_COMING` together.
 
-    Raises:
-        Refusal: it is compressed, or does not come in time.
-        HTTPRequestEntityTooLarge: it is larger than the application takes.
+    Args:
+        most: bytes of one.
     """
-    if request.headers.get('Content-Encoding', 'identity').strip().lower() != 'identity':
-        raise EncodedError('the body is compressed: send it as it is')
-    try:
-        return await asyncio.wait_for(request.read(), BODY + (request.content_length or 0) / CRAWL)
-    except asyncio.TimeoutError as error:
-        raise SlowError('the body did not come in time: send it at once') from error
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._coming = 0
+
+    async def read(self, request: web.Request) -> bytes:
+        """The body of a request.
+
+        Raises:
+            Refusal: it is compressed or too large, does not come in time, or there is no room for it now.
+        """
+        if request.headers.get('Content-Encoding', 'identity').strip().lower() != 'identity':
+            raise EncodedError('the body is compressed: send it as it is')
+        length = request.content_length or 0
+        self._check_size(length)
+        try:
+            return await asyncio.wait_for(self._read(request), BODY + length / CRAWL)
+        except asyncio.TimeoutError as error:
+            raise SlowError('the body did not come in time: send it at once') from error
+
+    async def _read(self, request: web.Request) -> bytes:
+        body = bytearray()
+        try:
+            async for piece in request.content.iter_any():
+                self._check_size(len(body) + len(piece))
+                if self._coming > len(body) and self._coming + len(piece) > MOST_COMING:
+                    raise UnavailableError('the service has too much to read: try again later', RETRY_AFTER)
+                body += piece
+                self._coming += len(piece)
+            return bytes(body)
+        finally:
+            self._coming -= len(body)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most:
+            raise TooLargeError(f'the body is larger than max ({self._most} bytes)')
 
 
 class BriefLog(logging.Filter):

@@ -21,7 +21,7 @@ from .desk import Asker, Desk
 from .directory import Directory
 from .json_wire import answer_of, request_of, status_of
 from .openapi import description
-from .refusals import BrokenError, Refusal, TooLargeError, UnknownKindError
+from .refusals import BrokenError, Refusal, UnknownKindError
 from .window import Window
 
 JSON = 'application/json'
@@ -46,8 +46,9 @@ class WebDoor:
     def __init__(self, desk: Desk, directory: Directory) -> None:
         self._desk = desk
         self._directory = directory
+        self._bodies = strangers.Bodies(desk.limits.body)
         self._sockets: set[web.WebSocketResponse] = set()
-        application = web.Application(client_max_size=desk.limits.body, middlewares=[_refusals])
+        application = web.Application(middlewares=[_refusals])
         application.router.add_route('*', r'/{path:[\s\S]*}', self._serve)
         self._runner = web.AppRunner(
             application,
@@ -153,15 +154,8 @@ class WebDoor:
         return _json(description())
 
     async def _post(self, request: web.Request, asker: Asker) -> web.Response:
-        self._desk.gate.admit(asker.token, asker.peer)  # before the body is read
         kind = request.content_type
-        if kind not in (JSON, PROTOBUF):
-            raise UnknownKindError(f'the body is {kind}: expected {JSON} or {PROTOBUF}')
-        try:
-            body = await strangers.body_of(request)
-        except web.HTTPRequestEntityTooLarge as error:
-            raise TooLargeError(f'the body is larger than max ({self._desk.limits.body} bytes)') from error
-        answer = await self._desk.ask(asker, request_of(body, self._desk.limits.items) if kind == JSON else body)
+        answer = await self._desk.ask(asker, lambda: self._message_of(request))
         accepted = request.headers.get('Accept', '*/*')
         as_protobuf = PROTOBUF in accepted or (kind == PROTOBUF and JSON not in accepted)
         headers = {'Accept-Post': f'{JSON}, {PROTOBUF}'}
@@ -169,12 +163,19 @@ class WebDoor:
             return web.Response(body=answer, content_type=PROTOBUF, headers=headers)
         return web.Response(body=answer_of(answer), content_type=JSON, headers=headers)
 
+    async def _message_of(self, request: web.Request) -> bytes:
+        kind = request.content_type
+        if kind not in (JSON, PROTOBUF):
+            raise UnknownKindError(f'the body is {kind}: expected {JSON} or {PROTOBUF}')
+        body = await self._bodies.read(request)
+        return request_of(body, self._desk.limits.items) if kind == JSON else body
+
     async def _socket(self, request: web.Request, asker: Asker) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=self._desk.limits.body)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await _converse(socket, lambda data: self._desk.ask_in_band(asker, data), self._desk.limits.items)
+            await _converse(socket, lambda *request: self._desk.ask_in_band(asker, *request), self._desk.limits.items)
         finally:
             self._sockets.discard(socket)
         return socket
@@ -219,10 +220,7 @@ async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:
 
 async def _ask_json(ask: Any, text: str, most: int) -> str:
     try:
-        answer = await ask(request_of(text.encode(), most))
-        return answer_of(answer).decode()
-    except Refusal as refusal:
-        return answer_of(refusal.in_band('')).decode()
+        return answer_of(await ask(text.encode(), lambda body: request_of(body, most))).decode()
     except Exception:  # noqa: BLE001 - of which a client is told nothing, but that there is no other answer
         strangers.logger.exception('a request failed')
         return answer_of(BrokenError('the service failed; its log tells more').in_band('')).decode()

@@ -354,14 +354,18 @@ def test_the_description_names_both(guarded):
 # -- metrics
 
 
+def counted(service, token, outcome, protocol, task='encode'):
+    """Requests to the first model, by what came of them."""
+    answer = requests.get(f'{service.urls["http"]}/metrics', headers=headers(token), timeout=TIMEOUT)
+    labels = f'{{model="named",outcome="{outcome}",protocol="{protocol}",task="{task}"}}'
+    found = re.search(rf'^inference_requests_total{re.escape(labels)} (\S+)$', answer.text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 @pytest.mark.parametrize('wire', WIRES)
 def test_metrics(guarded, tokens, wire):
     def count(outcome):
-        answer = requests.get(f'{guarded.urls["http"]}/metrics', headers=headers(tokens['good']), timeout=TIMEOUT)
-        protocol = {'ws': 'websocket'}.get(wire, wire)
-        labels = f'{{model="named",outcome="{outcome}",protocol="{protocol}",task="encode"}}'
-        found = re.search(rf'^inference_requests_total{re.escape(labels)} (\S+)$', answer.text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        return counted(guarded, tokens['good'], outcome, {'ws': 'websocket'}.get(wire, wire))
 
     before = {outcome: count(outcome) for outcome in ('ok', 'failed', '413')}
     with Client(token=tokens['good'], retry=ONCE) as client:
@@ -376,14 +380,14 @@ def test_metrics(guarded, tokens, wire):
 
 
 def test_what_cannot_be_read_is_in_the_metrics(guarded, tokens):
-    def count(outcome, protocol):
-        answer = requests.get(f'{guarded.urls["http"]}/metrics', headers=headers(tokens['good']), timeout=TIMEOUT)
-        labels = f'{{model="named",outcome="{outcome}",protocol="{protocol}",task=""}}'
-        found = re.search(rf'^inference_requests_total{re.escape(labels)} (\S+)$', answer.text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+    def count():
+        return [
+            counted(guarded, tokens['good'], outcome, protocol, task='')
+            for outcome in ('400', '413')
+            for protocol in ('http', 'websocket')
+        ]
 
-    labels = [('400', 'http'), ('413', 'http'), ('400', 'websocket'), ('413', 'websocket')]
-    before = [count(*one) for one in labels]
+    before = count()
     many = json.dumps({'data': ['a'] * 9})
     url, sent = f'{guarded.urls["http"]}/post', headers(tokens['good'], **{'Content-Type': 'application/json'})
     for body in ('{', many):
@@ -392,7 +396,7 @@ def test_what_cannot_be_read_is_in_the_metrics(guarded, tokens):
         for body in ('{', many):
             socket.send(body)
             socket.recv(TIMEOUT)
-    assert [count(*one) for one in labels] == [one + 1 for one in before]
+    assert count() == [one + 1 for one in before]
 
 
 # -- TLS

@@ -14,6 +14,7 @@ from docarray import Document, DocumentArray
 from ._batches import Plan
 from ._checks import check_parameters
 from ._fetch import trusting_environment
+from ._inputs import several
 from ._options import Options, split
 from ._plugins import plugins
 from ._policies import timeouts_of
@@ -152,7 +153,7 @@ class Tasks(Generic[A]):
             raise InputError('ordered=False goes with stream: a task gives its answers in input order')
         asked: Task[Any] = _task(task)
         with trusting_environment(self._options.trust_env):
-            call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(inputs, **rest)
+            call = asked.prepare(**rest) if inputs is None else asked.prepare_stream(several(inputs), **rest)
         check_parameters(call.parameters)
         run = Run(self._supported(asked, options.strict), call, options, self.spec.name, self._plan(options))
         run.begin_trace = functools.partial(begin, run.task.name, self.spec, self.url)
@@ -169,7 +170,7 @@ class Tasks(Generic[A]):
         if inputs is None and asked.name != 'encode':
             raise InputError(f'nothing to {asked.name}: give at least one item')
         with trusting_environment(self._options.trust_env):
-            call = asked.prepare_stream(('hello world',) if inputs is None else inputs, **arguments)
+            call = asked.prepare_stream(('hello world',) if inputs is None else several(inputs), **arguments)
             check_parameters(call.parameters)
             return Probe(self.url, self._supported(asked, True), call, rounds, self._options.token)
 
@@ -210,9 +211,8 @@ class Tasks(Generic[A]):
     def _explain(self, error: Exception) -> InferenceError:
         """An error of this package, without the token, for whatever a transport raised."""
         if not isinstance(error, InferenceError):
-            explained: InferenceError = TransportError(f'the transport raised {type(error).__name__}: {error}')
-            explained.__cause__ = error
-            error = explained
+            cause, error = error, TransportError(f'the transport raised {type(error).__name__}: {error}')
+            error.__cause__ = cause
         error.redact(self._options.token)
         return error
 

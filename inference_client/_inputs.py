@@ -60,6 +60,7 @@ class Image:
             raise InputError(f'max_pixels is {self.max_pixels!r}: expected a positive int')
 
 
+ONE = (str, bytes, bytearray, memoryview, dict, Document, Text, Image)  # though some can be iterated
 AS_IT_IS = Image(None)  # how an image is taken that came without an `Image` around it
 
 
@@ -131,6 +132,18 @@ def items(value: Any, forms: str) -> Iterable[Any]:
     return (value,)
 
 
+def several(inputs: Any, instead: str = 'for one input, give a list of it') -> Iterable[Any]:
+    """The inputs of a stream, unless they are a single one, which would be cut into characters or numbers.
+
+    Args:
+        inputs: what the caller gave.
+        instead: says what to give in place of that.
+    """
+    if isinstance(inputs, ONE) or not has(inputs, '__iter__', '__getitem__'):
+        raise InputError(f'the inputs are a {type(inputs).__name__}: expected an iterable of inputs; {instead}')
+    return inputs  # type: ignore[no-any-return]
+
+
 def noting(convert: Callable[..., Document]) -> Callable[..., Document]:
     """The same function, whose `InputError` says which value (its first argument) it could not use."""
 
@@ -162,7 +175,7 @@ def documents(
 
 def _is_lazy(value: Any) -> bool:
     """Whether a value is an iterator or other plain iterable, rather than one image or text."""
-    if isinstance(value, (str, bytes, bytearray, memoryview, dict, set, frozenset, Document, Text, Image)):
+    if isinstance(value, (*ONE, set, frozenset)):
         return False
     return isinstance(value, IterableABC) and not has(value, 'read', '__fspath__', *ARRAYS)
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from docarray import Document
@@ -22,6 +23,7 @@ from inference_client.errors import (
     TransportError,
     UnsupportedTaskError,
 )
+from inference_client.testing import FakeTransport, async_client_for, client_for
 
 SCHEMES = ['grpc', 'http', 'ws']
 CLOSED = 'http://127.0.0.1:1'  # nobody listens there
@@ -363,6 +365,27 @@ def test_wrong_options_are_errors_at_once(plain_flow, options, words):
             (await other.get_model(plain_flow['grpc'])).stream('encode', ['a'], **options)
 
     with pytest.raises(InputError, match=words):
+        asyncio.run(begun())
+
+
+@pytest.mark.parametrize(
+    'inputs', ['a text', b'bytes', {'a': 1}, Document(text='a'), Text('a'), Image('a.png'), Path('a.png'), 1]
+)
+def test_one_input_is_no_stream(inputs):
+    """A text would be cut into characters, and bytes into numbers."""
+    told = f'the inputs are a {type(inputs).__name__}: expected an iterable'
+    fake = FakeTransport()
+    model, other = client_for(fake).get_model('m'), async_client_for(fake)
+    for call in (model.stream, model.profile):
+        with pytest.raises(InputError, match=told) as caught:
+            call('encode', inputs)
+        assert (caught.value.task, fake.requests) == ('encode', [])
+
+    async def begun():
+        async with other:
+            (await other.get_model('m')).stream('encode', inputs)
+
+    with pytest.raises(InputError, match=told):
         asyncio.run(begun())
 
 

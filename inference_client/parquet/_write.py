@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterable
 
 from .._files import Contents
+from .._inputs import several
 from .._options import split
 from .._packing import as_json
 from ..errors import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..tasks.base import Task
 
 PERIOD = 10.0  # seconds of work that may be lost
+INSTEAD = 'parquet.files(pattern) gives the names of files, Table(path) the rows of one'
 
 
 def write(
@@ -51,8 +53,8 @@ def write(
     options, parameters = split(arguments)
     if not options.ordered:
         raise InputError('ordered=False does not go with Parquet: its rows are in the order of the inputs')
-    source = inputs.again() if isinstance(inputs, Table) else Values(inputs)
     with model._explained(task):
+        source = inputs.again() if isinstance(inputs, Table) else Values(several(inputs, INSTEAD))
         run = model._begin(task, arguments, Contents(source))
     name = task if isinstance(task, str) else task.name
     parts = Parts(os.fspath(output), _job(model, name, parameters))

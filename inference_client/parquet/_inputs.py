@@ -92,6 +92,7 @@ class Table:
         self._keep = list(dict.fromkeys(keep))
         self._allow_private = allow_private
         self._kept: deque[pa.Table] = deque()
+        self._types: dict[str, tuple[pa.DataType, str]] = {}  # of kept columns, and the file that has them
         self._start = self._taken = 0
         self._check_kept()
         self._files = [self._known(name) for name in files(os.fspath(path))]
@@ -181,6 +182,13 @@ class Table:
         for column in (self._item, self._question, lists, *self._keep):
             if column is not None and column not in schema.names:
                 raise InputError(f'{name} has no column {column!r}: it has {", ".join(schema.names)}')
+        for column in self._keep:
+            known, other = self._types.setdefault(column, (schema.field(column).type, name))
+            if schema.field(column).type != known:
+                raise InputError(
+                    f'the column {column!r} cannot be kept: it is {known} in {other} and '
+                    f'{schema.field(column).type} in {name}; write it as one type, or do not keep it'
+                )
         return _File(name, size, rows)
 
     def _check_kept(self) -> None:

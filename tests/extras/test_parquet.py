@@ -620,6 +620,24 @@ def test_tables_that_are_of_no_use(here, posts):
             Table(arguments[0], **arguments[1])
 
 
+def test_a_kept_column_has_one_type_in_all_files(here):
+    """Others need not: what is read of them is plain values."""
+    for name, ids, bodies in (('1', pa.int64(), pa.string()), ('2', pa.int32(), pa.large_string())):
+        pq.write_table(pa.table({'id': pa.array([7], ids), 'body': pa.array(['a'], bodies)}), f'{name}.parquet')
+    with pytest.raises(InputError, match=r"'id' cannot be kept: it is int64 in 1\.parquet and int32 in 2\.parquet"):
+        Table('*.parquet', text='body', keep=['id'])
+    assert parquet.write(model_with()[0], 'encode', Table('*.parquet', text='body'), 'out.parquet').rows == 2
+
+
+@pytest.mark.parametrize('inputs', ['*.jpg', b'content', Path('photos'), {'a': 1}])
+def test_inputs_that_are_one_are_refused(here, inputs):
+    model, transport = model_with()
+    told = rf'the inputs are a {type(inputs).__name__}: expected .*; parquet\.files\(pattern\) gives the names of files'
+    with pytest.raises(InputError, match=told):
+        parquet.write(model, 'encode', inputs, 'out.parquet')
+    assert (transport.requests, list(here.iterdir())) == ([], [])
+
+
 # -- files and stores
 
 

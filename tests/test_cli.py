@@ -747,11 +747,12 @@ def test_what_is_tried_again_is_told(cli):
 
 @pytest.mark.parametrize('name', ['x.npy', 'x.jsonl'])
 def test_an_output_that_cannot_be_written(cli, tmp_path, name):
-    file = tmp_path / 'no-such-folder' / name
-    with http_peer() as (url, _):
-        error = the_error(cli('encode', 'a', '--model', url, '--output', file))
-    assert str(file) in error
-    assert 'unexpected' not in error
+    with http_peer() as (url, asked):
+        for file in (tmp_path / 'no-such-folder' / name, tmp_path / (300 * 'x' + name)):
+            error = the_error(cli('encode', 'a', '--model', url, '--output', file))
+            assert str(file) in error
+            assert 'unexpected' not in error
+    assert asked == []  # no answer was waited for that would be lost
 
 
 @contextlib.contextmanager

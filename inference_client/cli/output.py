@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import shutil
 import sys
 from functools import partial
@@ -32,6 +34,8 @@ def write_lines(answers: Iterable[Any], row: Row, output: str | None, as_json: b
         The exit code.
     """
     tally = _Tally()
+    if output is not None:
+        _look(output)
     with contextlib.ExitStack() as stack:
         write: Callable[[str], Any] | None = click.echo if output is None else None
         lines = _words if output is None and not as_json and sys.stdout.isatty() else partial(_json, row)
@@ -47,6 +51,7 @@ def write_array(answers: Iterable[Any], output: str) -> int:
     """Write the embeddings to a `.npy` file, also those before a failure; NaN where an item failed."""
     tally = _Tally()
     rows: list[Any] = []
+    _look(output)
     try:
         for answer in answers:
             error = tally.error_of(answer)
@@ -132,6 +137,16 @@ def _save(rows: list[Any], output: str) -> None:
     with _writing(output):
         np.save(output, array)
     click.echo(f'wrote {array.dtype} of shape {array.shape} to {output}', err=True)
+
+
+def _look(output: str) -> None:
+    """Tell what can be seen to be wrong with a path before anything is asked; a file is made with the first answer."""
+    path = Path(output)
+    with _writing(output):
+        if not path.parent.is_dir():
+            raise click.FileError(output, f'there is no folder {str(path.parent)!r}; make it first')
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def asked(monkeypatch, capsys):
 
     def ask(line, breaks=BREAKS):
         monkeypatch.setenv('COMP_LINE', line)
-        monkeypatch.setenv('COMP_WORDBREAKS', breaks)
+        monkeypatch.setenv(completion.BREAKS, breaks)
         assert completion.answer(cli, 'bash_complete') == 0
         return [line for line in capsys.readouterr().out.splitlines() if line]
 
@@ -134,6 +135,19 @@ def test_a_shell_completes_what_a_person_types(tmp_path, command, prepare):
 
 
 @pytest.mark.once(reason='shells do the same with all of them')
+def test_a_shim_that_is_a_bash_script_loses_nothing(tmp_path):
+    """Such as those of pyenv: bash has variables that it neither keeps from its caller nor gives on."""
+    shim = tmp_path / 'shims' / 'inference-client'
+    shim.parent.mkdir()
+    shim.write_text(f'#!/usr/bin/env bash\nexec {shlex.quote(str(SCRIPTS / shim.name))} "$@"\n')
+    shim.chmod(0o755)
+    with terminal(['bash', '--norc', '--noprofile', '-i'], tmp_path) as typed:
+        typed('PATH="$HOME/shims:$PATH"; eval "$(inference-client completion bash)"; echo re\'\'ady\n', r'(?m)^(ready)')
+        words = typed('inference-client encode --model local://emb\t\x01echo \n', r'\r\n?(inference-client .*?)\r')
+        assert words.rstrip() == 'inference-client encode --model local://embedded'
+
+
+@pytest.mark.once(reason='shells do the same with all of them')
 def test_fish_completes_what_a_person_types(tmp_path):
     variables = shell('fish', tmp_path)
     lines = ''.join(f'complete -C "inference-client {line}"; echo\n' for line in LINES)
@@ -153,7 +167,7 @@ def test_fish_completes_what_a_person_types(tmp_path):
 def test_a_broken_plugin_says_nothing_in_the_middle_of_a_line(tmp_path):
     write_distribution(tmp_path, 'broken', {'broken': 'broken'}, broken='raise RuntimeError("boom")')
     variables = {**os.environ, 'PYTHONPATH': str(tmp_path), completion.VARIABLE: 'bash_complete'}
-    variables.update(COMP_LINE='inference-client enc', COMP_WORDBREAKS=BREAKS)
+    variables.update({'COMP_LINE': 'inference-client enc', completion.BREAKS: BREAKS})
     done = subprocess.run(
         [sys.executable, '-m', 'inference_client'], env=variables, capture_output=True, text=True, check=True
     )

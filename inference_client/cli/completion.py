@@ -10,13 +10,14 @@ import itertools
 import os
 import re
 import warnings
-from typing import Callable
+from typing import Any, Callable
 
 import click
 from click import shell_completion
 from click.shell_completion import CompletionItem
 
 VARIABLE = '_INFERENCE_CLIENT_COMPLETE'
+BREAKS = '_INFERENCE_CLIENT_WORDBREAKS'  # a wrapper that is a bash script would lose COMP_WORDBREAKS
 PROGRAM = 'inference-client'
 BASH = """\
 %(complete_func)s() {
@@ -25,7 +26,7 @@ BASH = """\
     while IFS=, read -r kind value; do
         [[ $kind != plain ]] || COMPREPLY+=("$value")
     done < <(
-        COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \\
+        COMP_LINE="${COMP_LINE:0:COMP_POINT}" %(breaks)s="$COMP_WORDBREAKS" \\
             %(complete_var)s=bash_complete "$1" 2>/dev/null
     )
 }
@@ -42,6 +43,9 @@ class Bash(shell_completion.ShellComplete):
     name = 'bash'
     source_template = BASH
 
+    def source_vars(self) -> Any:  # a mapping, whose type differs between versions of click
+        return {**super().source_vars(), 'breaks': BREAKS}
+
     def get_completion_args(self) -> tuple[list[str], str]:
         typed = shell_completion.split_arg_string(os.environ['COMP_LINE'] + '.')  # so that there is a last word
         _, *words = itertools.dropwhile(re.compile('[A-Za-z_][A-Za-z0-9_]*=').match, typed)
@@ -52,7 +56,7 @@ class Bash(shell_completion.ShellComplete):
         incomplete = self.get_completion_args()[1]
         if incomplete.startswith('-'):  # --option=value
             incomplete = incomplete.partition('=')[2]
-        breaks = [at for at, one in enumerate(incomplete) if one in ':=' and one in os.environ['COMP_WORDBREAKS']]
+        breaks = [at for at, one in enumerate(incomplete) if one in ':=' and one in os.environ[BREAKS]]
         return f'{item.type},{item.value[breaks[-1] + 1 if breaks else 0 :]}'
 
 

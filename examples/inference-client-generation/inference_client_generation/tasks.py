@@ -39,10 +39,10 @@ class GenerateTask(Task[DocumentArray]):
         return Call(each(iter(inputs), _prompted, 'a str'), _merged(parameters, more))
 
     def accept(self, document: Document) -> Document:
-        text = next((document.tags[name] for name in ANSWERS if document.tags.get(name)), None)
-        if not isinstance(text, str):
+        texts = [document.tags[name] for name in ANSWERS if isinstance(document.tags.get(name), str)]
+        if not texts:
             raise not_answered("text in tags['generated_text'] or tags['response']")
-        document.tags['response'] = text
+        document.tags['response'] = next(filter(None, texts), '')  # a model may end at once
         return document
 
 

@@ -59,6 +59,25 @@ def test_generate(model, fake):
     assert sent(fake) == ('/generate', [{'prompt': 'a'}, {'prompt': 'b'}], wanted)
 
 
+@pytest.mark.parametrize(
+    ('tags', 'text'),
+    [
+        ({'generated_text': ''}, ''),
+        ({'response': ''}, ''),
+        ({'generated_text': '', 'response': 'a'}, 'a'),
+        ({'generated_text': 'a', 'response': 'b'}, 'a'),
+    ],
+)
+def test_a_model_that_ends_at_once_gives_an_empty_text(tags, text):
+    def answered(request):
+        for document in request.documents:
+            document.tags.update(tags)
+        return request.documents
+
+    with client_for(FakeTransport(answered)) as client:
+        assert client.get_model('m').generate(prompt='x')[0].tags['response'] == text
+
+
 def test_text_to_image(model, fake):
     (answered,) = model.text_to_image(prompt='a', num_images=2)
     assert [one.blob for one in answered.matches] == [b'a 0', b'a 1']

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
@@ -33,14 +36,16 @@ from inference_client import (
     RequestTooLargeError,
     RetryPolicy,
     ServerError,
+    Timeouts,
     TransportOptions,
     UnsupportedTaskError,
 )
 from inference_client.testing import AsyncTransportConformance, TransportConformance
+from inference_client.testing.transports import texts_of
 from inference_client.transports.rest.address import address_of
 from inference_client.transports.rest.http import HttpAnswer
 from inference_client.transports.rest.limits import UNLIMITED, Limits, Pace
-from inference_client.transports.rest.openai import OpenAIDialect
+from inference_client.transports.rest.openai import OpenAIDialect, OpenAITransport
 from inference_client.transports.rest.reading import by_index, number, vectors
 from inference_client.transports.rest.transport import Done, advance
 
@@ -183,6 +188,69 @@ def test_retry_after_holds_for_the_next_request_too(rest):
         assert len(model.encode(text='a')) == 1
 
 
+@dataclass
+class QueuedServer(OpenAIServer):
+    """It refuses its first call for a second, once another waits for its turn in the client.
+
+    Attributes:
+        pace: of the client.
+        times: when calls came.
+    """
+
+    pace: Pace | None = None
+    times: list = field(default_factory=list)
+
+    def answer(self, asked):
+        with self.lock:
+            self.times.append(time.monotonic())
+            first = len(self.times) == 1
+        if first:
+            assert eventually(lambda: self.pace._waiting)
+            return 429, {'Retry-After': '1'}, self.error('Rate limit reached')
+        return super().answer(asked)
+
+
+def eventually(what):
+    end = time.monotonic() + 30
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+    return what()
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_retry_after_holds_for_calls_that_were_queued_before(door):
+    """None of them comes before it is over, and then they do not come all at once: first one, to see how that goes."""
+    with serving(QueuedServer(seconds=0.1)) as server, DOORS[door](trust_env=False) as client:
+        model = client.get_model(f'openai+{server.url}/v1?model={MODEL}')
+        server.pace = model._transport._pace
+        server.pace.allowed = 1
+        assert len(model.encode(text=['a', 'b', 'c'], batch_size=1, prefetch=3)) == 3
+    refused, second, third, _ = server.times
+    assert second >= refused + 1
+    assert third >= second + server.seconds
+
+
+def test_a_call_that_is_interrupted_while_it_is_queued_does_not_hold_a_place(rest):
+    transport = OpenAITransport(f'openai+{rest.url}/v1?model={MODEL}', TransportOptions())
+    pace = transport._pace
+    pace.allowed = 1
+    assert pace.enter(print)  # of another thread
+
+    def interrupt():
+        assert eventually(lambda: pace._waiting)
+        time.sleep(0.1)  # until it waits indeed
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        interrupted = pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            transport.send(Request('/encode', texts_of('a')), Timeouts())
+        interrupted.result()
+    pace.leave(200)
+    assert pace.busy == 0
+    transport.close()
+
+
 def test_a_timeout_is_for_all_calls_of_a_request():
     with serving(OpenAIServer(seconds=0.4)) as server, Client(retry=ONCE) as client:
         model = client.get_model(f'openai+{server.url}/v1')  # /models, then /embeddings
@@ -305,6 +373,16 @@ def test_who_gives_up_does_not_hold_a_place():
     pace.leave(200)
     assert (first, second) == ([], [1])
     pace.give_up(begin_second)  # it has begun meanwhile
+    assert pace.busy == 0
+
+
+def test_who_begins_while_the_server_wants_to_be_left_alone_is_turned_back():
+    pace = Pace()
+    assert pace.enter(print)
+    assert not pace.turned_back()
+    pace.leave(429, 60)
+    assert pace.enter(print)
+    assert pace.turned_back()
     assert pace.busy == 0
 
 

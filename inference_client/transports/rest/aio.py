@@ -52,7 +52,7 @@ class AsyncRestTransport(AsyncHttpTransport):
 
     async def _call(self, call: HttpCall, timeouts: Timeouts, seconds: float) -> HttpAnswer:
         end = time.monotonic() + timeouts.read
-        await self._wait(timeouts.read, seconds)
+        await self._wait(end, seconds)
         status, after = 0, None
         try:
             left = timeouts.within(end - time.monotonic())
@@ -62,9 +62,16 @@ class AsyncRestTransport(AsyncHttpTransport):
             self._pace.leave(status, after)
         return HttpAnswer(status, got.headers, got.content)
 
-    async def _wait(self, left: float, seconds: float) -> None:
-        """Wait until a call may begin: so many seconds, of all that were given."""
-        await asyncio.sleep(self._pace.pause(left))
+    async def _wait(self, end: float, seconds: float) -> None:
+        """Wait until a call may begin, at most to the end of the seconds that were given."""
+        while True:
+            left = max(end - time.monotonic(), 0.001)  # as `Deadline.left`
+            await asyncio.sleep(self._pace.pause(left))
+            await self._enter(end - time.monotonic(), seconds)
+            if not self._pace.turned_back():
+                return
+
+    async def _enter(self, left: float, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         begun = asyncio.Event()
         wake = partial(loop.call_soon_threadsafe, begun.set)

@@ -93,6 +93,16 @@ class Pace:
             self._waiting.append(wake)
             return False
 
+    def turned_back(self) -> bool:
+        """End a call that has begun while the server wants to be left alone, and say whether it was so.
+
+        It waited for its turn meanwhile, and has to wait for `pause` again.
+        """
+        if self._resume <= time.monotonic():
+            return False
+        self.leave()
+        return True
+
     def give_up(self, wake: Callable[[], object]) -> None:
         """Wait no longer; where the call has begun meanwhile, end it."""
         with self._lock:

@@ -100,8 +100,19 @@ class RestTransport(HttpTransport):
 
     def _wait(self, deadline: Deadline) -> None:
         """Wait until a call may begin."""
-        time.sleep(self._pace.pause(deadline.left()))
+        while True:
+            time.sleep(self._pace.pause(deadline.left()))
+            self._enter(deadline)
+            if not self._pace.turned_back():
+                return
+
+    def _enter(self, deadline: Deadline) -> None:
         begun = threading.Event()
-        if not self._pace.enter(begun.set) and not begun.wait(deadline.left()):
+        if self._pace.enter(begun.set):
+            return
+        try:
+            if not begun.wait(deadline.left()):
+                raise no_answer(deadline.seconds)
+        except BaseException:  # Ctrl-C, too
             self._pace.give_up(begun.set)
-            raise no_answer(deadline.seconds)
+            raise

@@ -318,6 +318,22 @@ def test_a_transport_that_keeps_no_time_and_reaches_everybody(failed):
         check(found, 'a_timeout_holds|a_server_that_is_not_there')
 
 
+def test_a_transport_that_looks_at_the_time_when_the_answer_is_there(failed):
+    mine = """
+        from inference_client import RequestTimeoutError
+
+        class Mine(Good):
+            def send(self, request, timeouts):
+                start = time.monotonic()
+                response = super().send(request, timeouts)
+                if time.monotonic() - start > timeouts.read:
+                    raise RequestTimeoutError('it took too long')
+                return response
+    """
+    kit = TRANSPORT_KIT.replace('slow = None', "slow = {'seconds': 1.05}")
+    check(failed(''.join(map(textwrap.dedent, (TRANSPORTS, mine, kit)))), 'a_timeout_holds')
+
+
 @pytest.mark.parametrize('breach', [None, *BROKEN_TASKS])
 def test_a_task_that_breaks_its_word(failed, breach):
     body, expected = BROKEN_TASKS.get(breach, ('pass', None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Callable, Iterator, Mapping
 
 import pytest
@@ -11,6 +12,7 @@ from .._messages import Request, Response
 from .._plugins import plugins
 from .._policies import RetryPolicy, Timeouts
 from .._spec import ModelSpec
+from ..errors import RequestTimeoutError
 from ..inputs import documents as documents_of
 from ..model import Model
 from ..tasks.base import Call, Task
@@ -73,6 +75,13 @@ class TransportKit:
     def _send(self, transport: Any, request: Request) -> Response:
         response: Response = transport.send(request, Timeouts().within(30))
         return response
+
+    def _seconds_to_time_out(self, transport: Any) -> float:
+        request = self._request('a', **self._slow())
+        start = time.monotonic()
+        with pytest.raises(RequestTimeoutError):
+            transport.send(request, Timeouts().within(0.2))
+        return time.monotonic() - start
 
     def _slow(self) -> Mapping[str, Any]:
         if self.slow is None:

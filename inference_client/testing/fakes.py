@@ -22,7 +22,7 @@ from .._policies import Timeouts
 from .._wire.documents import read_struct
 from .._wire.protobuf import decode_message, encode_request, read_response
 from ..engines.handler import handle
-from ..errors import ConfigurationError, closed, no_answer, unreachable
+from ..errors import ConfigurationError, RequestTimeoutError, closed, no_answer, unreachable
 from ..transports.base import AsyncTransport, Transport, TransportOptions
 from .models import FakeEngine
 
@@ -91,6 +91,8 @@ class FakeTransport(Transport):
         future = self.submit(request, timeouts)
         try:
             return self.read(future.result(min(timeouts.read, threading.TIMEOUT_MAX)))
+        except RequestTimeoutError:  # of a fault; from Python 3.11 on it is a futures.TimeoutError
+            raise
         except futures.TimeoutError as error:
             raise no_answer(timeouts.read) from error
         finally:
@@ -166,6 +168,8 @@ class AsyncFakeTransport(AsyncTransport):
         future = asyncio.wrap_future(self.fake.submit(request, timeouts))
         try:
             return self.fake.read(await asyncio.wait_for(future, min(timeouts.read, threading.TIMEOUT_MAX)))
+        except RequestTimeoutError:  # as above
+            raise
         except asyncio.TimeoutError as error:
             raise no_answer(timeouts.read) from error
 

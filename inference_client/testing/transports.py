@@ -17,12 +17,13 @@ from docarray import Document, DocumentArray
 from .._messages import Request
 from .._policies import Timeouts
 from .._spec import Capabilities
-from ..errors import InferenceError, InputError, RequestTimeoutError, ServerError, TransportError
+from ..errors import InferenceError, InputError, ServerError, TransportError
 from ._transport_kit import TOKEN, Connect, TransportKit, texts_of
 from .models import seen
 
 ORDINARY = ['hello', 'caf\u00e9', 'cafe\u0301', '\U0001f600 \u4f60\u597d \u05e9', ' two\nlines\t', 'x' * 100_000]
 ODD = ['a\0b', '\ud800']
+SLOW = 1.0  # seconds that the server takes at least for what is `slow`
 PARAMETERS = {
     'text': 'ä',
     'number': 2,
@@ -135,10 +136,10 @@ class TransportConformance(TransportKit):
         assert self._send(transport, self._request('b')).documents[0].text == 'b'
 
     def test_a_timeout_holds(self, transport: Any) -> None:
-        """`send` ends by `timeouts.read`, and its transport goes on."""
+        """`send` ends by `timeouts.read`, not once the server answers, and its transport goes on."""
         self._send(transport, self._request('connected'))
-        with pytest.raises(RequestTimeoutError):
-            transport.send(self._request('a', **self._slow()), Timeouts().within(0.2))
+        seconds = (self._seconds_to_time_out(transport) for _ in range(3))  # a machine may be busy once
+        assert any(one < SLOW for one in seconds), 'it timed out only when the answer was there'
         assert self._send(transport, self._request('b')).documents[0].text == 'b'
 
     def test_what_the_model_raises_is_a_server_error(self, transport: Any) -> None:

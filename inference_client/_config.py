@@ -104,8 +104,12 @@ def token_of_jina() -> str | None:
     return token if isinstance(token, str) else None
 
 
-def checked_token(token: str | None) -> str | None:
+def checked_token(token: str | None, name: str = 'the token') -> str | None:
     """A token without what surrounds it; None for an empty one.
+
+    Args:
+        token: as it was given.
+        name: what errors call it.
 
     Raises:
         ConfigurationError: no header can hold it.
@@ -116,7 +120,7 @@ def checked_token(token: str | None) -> str | None:
         raise ConfigurationError(f'token is a {type(token).__name__}: expected a str')
     token = token.strip()
     if not token.isprintable() or not token.isascii():
-        raise ConfigurationError('the token has characters that no header can hold: expected printable ASCII')
+        raise ConfigurationError(f'{name} has characters that no header can hold: expected printable ASCII')
     return token or None
 
 

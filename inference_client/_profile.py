@@ -17,7 +17,7 @@ from docarray import DocumentArray
 from ._documents import copy_tree
 from ._echo import outgoing
 from ._messages import Request, Response, Route
-from .errors import InputError
+from .errors import InputError, hidden
 
 if TYPE_CHECKING:
     from .tasks.base import Call, Task
@@ -209,8 +209,8 @@ def _outside(round_trip: Part) -> float:
 
 def _name(name: str, token: str | None) -> str:
     """A server's name for something, fit to be shown."""
-    hidden = name.replace(token, '***') if token else name
-    return ''.join(one if one.isprintable() else ' ' for one in hidden[:LONGEST_NAME]) or '(no name)'
+    shown = hidden(name, token)[:LONGEST_NAME]
+    return ''.join(one if one.isprintable() else ' ' for one in shown) or '(no name)'
 
 
 def _seconds(part: Part) -> float:

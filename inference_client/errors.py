@@ -78,12 +78,12 @@ class InferenceError(Exception):
 
     def redact(self, secret: str | None) -> None:
         """Take a secret out of the message, and cut off causes that hold it: they may quote what a server sent."""
-        if secret and secret in self.message:
-            self.message = self.message.replace(secret, '***')
+        if secret and hidden(self.message, secret) != self.message:
+            self.message = hidden(self.message, secret)
             self.args = (self.message, *self.args[1:])
         cause = self.__cause__
         while secret and cause is not None:
-            if secret in f'{cause!r} {cause}':
+            if secret_of(secret) in f'{cause!r} {cause}':
                 self.__cause__ = self.__context__ = None
                 return
             cause = cause.__cause__ or cause.__context__
@@ -176,6 +176,17 @@ class ProtocolError(TransportError):
 
 class TaskFallbackWarning(UserWarning):
     """The model cannot do the task, and its fallback runs instead."""
+
+
+def secret_of(token: str) -> str:
+    """What of a token is secret: of `Bearer KEY` the key, which a server may quote alone."""
+    scheme, _, key = token.partition(' ')
+    return key.strip() if scheme.lower() == 'bearer' and key.strip() else token
+
+
+def hidden(text: str, token: str | None) -> str:
+    """A text without what of a token is secret. What is to be cut needs this before, else a part of that may stay."""
+    return text.replace(secret_of(token), '***') if token else text
 
 
 def no_answer(timeout: float) -> RequestTimeoutError:

@@ -37,6 +37,7 @@ from inference_client import (
     UnsupportedTaskError,
 )
 from inference_client.testing import FakeTransport, Fault, Recording, RecordingTransport, async_client_for, client_for
+from inference_client.transports.local import LocalTransport
 
 PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 AT_ONCE = RetryPolicy(attempts=3, initial=0, maximum=0)
@@ -201,6 +202,15 @@ def test_an_answer_that_comes_late_or_never():
         fake.send(Request('/encode', DocumentArray([Document(text='a')])), Timeouts().within(0.1))
 
 
+def test_a_time_out_of_a_fault_says_what_the_test_says():
+    request = Request('/encode', DocumentArray([Document(text='a')]))
+    fake = FakeTransport(faults=itertools.repeat(Fault(error=RequestTimeoutError('the gateway gave up'))))
+    with pytest.raises(RequestTimeoutError, match='the gateway gave up'):
+        fake.send(request, Timeouts())
+    with pytest.raises(RequestTimeoutError, match='the gateway gave up'):
+        asyncio.run(fake.as_async().send(request, Timeouts()))
+
+
 def test_answers_in_another_order():
     fake = FakeTransport(embedded, faults=itertools.cycle([Fault(reorder=True), None]))
     done = []
@@ -345,9 +355,25 @@ def test_no_token_is_recorded(tmp_path):
     assert TOKEN not in ''.join(traceback.format_exception(caught.type, caught.value, caught.tb))
 
 
-def test_a_token_that_could_not_be_found_is_refused():
+def test_the_key_behind_bearer_is_not_recorded_either():
+    """A server may say it alone."""
+    real = FakeTransport(options=TransportOptions(token=f'Bearer {TOKEN}'))
+    recording, _ = recorded(real, ('encode', {'text': 'a', 'said': TOKEN}))
+    assert len(recording) == 1
+    assert TOKEN.encode() not in b''.join(recording._lines.values())
+
+
+@pytest.mark.parametrize('token', ['short', 'Bearer short'])
+def test_a_token_that_could_not_be_found_is_refused(token):
     with pytest.raises(ConfigurationError, match='under 8 characters'):
-        RecordingTransport(FakeTransport(options=TransportOptions(token='short')))
+        RecordingTransport(FakeTransport(options=TransportOptions(token=token)))
+
+
+def test_what_the_recorded_model_can_do_is_told():
+    real = LocalTransport('local://echo', TransportOptions())
+    found = RecordingTransport(real).capabilities(Timeouts())
+    assert found == real.capabilities(Timeouts())
+    assert found.tasks == {'echo'}
 
 
 @given(st.text(min_size=8, max_size=20, alphabet=st.characters(min_codepoint=33, max_codepoint=126)), st.text())

@@ -11,6 +11,7 @@ from rest_servers import JinaAIServer, serving
 
 from inference_client import (
     AuthenticationError,
+    ConfigurationError,
     InputError,
     Request,
     RetryPolicy,
@@ -137,6 +138,17 @@ def test_the_key_comes_before_the_token_of_another_product(encode, server, monke
     server.faults.append((401, {}, {'detail': f'the key {KEY} is spent'}))
     with pytest.raises(AuthenticationError, match=r'the key \*\*\* is spent'):
         encode()
+
+
+def test_a_key_that_no_header_can_hold_is_not_sent(encode, server, monkeypatch):
+    monkeypatch.setenv('JINA_API_KEY', f' {KEY}\n')
+    assert len(encode()) == 1
+    monkeypatch.setenv('JINA_API_KEY', 'a-secret\nkey')
+    with pytest.raises(ConfigurationError, match='JINA_API_KEY has characters that no header can hold') as caught:
+        encode()
+    assert 'secret' not in str(caught.value)
+    assert len(encode(KEY)) == 1  # it is not looked at
+    assert len(server.asked) == 2
 
 
 def test_where_the_api_is():

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peers import HOST, grpc_peer, http_peer, tls, ws_peer
 
-from inference_client import Client, ConfigurationError, ConnectionFailedError, ProtocolError, TransportOptions, _logins
+from inference_client import (
+    Client,
+    ConfigurationError,
+    ConnectionFailedError,
+    InferenceError,
+    ProtocolError,
+    TransportOptions,
+    _logins,
+)
 from inference_client._addresses import is_this_machine
 from inference_client._plugins import plugins
 
@@ -217,6 +225,36 @@ def test_no_redirect_leads_it_elsewhere(connect):
         elsewhere.setblocking(False)
         with pytest.raises(BlockingIOError):
             elsewhere.accept()
+
+
+# -- what a server quotes
+
+
+KEY = 'a-key-of-24-characters-0'
+
+
+@pytest.fixture(scope='module')
+def quoting():
+    """A server that quotes the key, and what it says: the status, and the body."""
+    told = {}
+    with http_peer(lambda data: told['answer']) as (url, _):
+        yield url, told
+
+
+@pytest.mark.parametrize('token', [KEY, f'Bearer {KEY}', f'bearer {KEY}'])
+@pytest.mark.parametrize('scheme', ['http', 'openai+http'])
+@pytest.mark.parametrize('form', ['text', 'json', 'page'])
+def test_no_part_of_the_token_is_in_an_error(connect, quoting, token, scheme, form):
+    """The server says it over and over, and errors show the start of that, so that it is cut in the middle of one."""
+    url, told = quoting
+    model = connect(f'{scheme}://{url[len("http://") :]}' + ('/v1?model=m' if 'openai' in scheme else ''), token=token)
+    text = KEY * 30
+    bodies = {'text': (400, text), 'json': (400, f'{{"error": {{"message": "{text}"}}}}'), 'page': (200, text)}
+    status, body = bodies[form]
+    told['answer'] = status, body.encode()
+    with pytest.raises(InferenceError) as caught:
+        model.encode(text='a')
+    assert KEY[:4] not in f'{caught.value} {caught.value.__cause__!r} {caught.value.attempts}'
 
 
 @given(st.text() | st.ip_addresses().map(str))

@@ -21,8 +21,9 @@ from .._documents import copy_tree
 from .._echo import NESTED
 from .._messages import Request, Response
 from .._policies import Timeouts
+from .._spec import Capabilities
 from .._wire.documents import read_document, write_document
-from ..errors import ConfigurationError, InferenceError, ServerError
+from ..errors import ConfigurationError, InferenceError, ServerError, secret_of
 from ..transports.base import Transport
 from ._hiding import hide, hide_in_message
 
@@ -134,23 +135,27 @@ class RecordingTransport(Transport):
 
     def __init__(self, transport: Transport, recording: Recording | None = None) -> None:
         super().__init__(transport.url, transport.options)
-        if len(transport.options.token or '*' * SHORTEST) < SHORTEST:
+        if len(secret_of(transport.options.token or '*' * SHORTEST)) < SHORTEST:
             raise ConfigurationError(f'the token has under {SHORTEST} characters: it cannot be told from content')
         self.recording = Recording() if recording is None else recording
         self._real = transport
 
     def send(self, request: Request, timeouts: Timeouts) -> Response:
+        secret = secret_of(self.options.token) if self.options.token else None
         kept = Request(request.endpoint, _copies(request), request.parameters, request.id)  # before it is changed
         try:
             response = self._real.send(request, timeouts)
         except InferenceError as error:
-            self.recording.add(kept, error, self.options.token)
+            self.recording.add(kept, error, secret)
             raise
-        self.recording.add(kept, response, self.options.token)
+        self.recording.add(kept, response, secret)
         return response
 
     def is_ready(self, timeouts: Timeouts) -> bool:
         return self._real.is_ready(timeouts)
+
+    def capabilities(self, timeouts: Timeouts) -> Capabilities:
+        return self._real.capabilities(timeouts)
 
     def close(self) -> None:
         self._real.close()

@@ -15,7 +15,7 @@ from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
-from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError
+from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError, hidden
 from .base import TransportOptions, split_url
 
 JSON = 'application/json'
@@ -109,10 +109,13 @@ def knows_path(status: int, headers: Mapping[str, str]) -> bool:
     return status not in NO_SUCH_PATH or ERROR in headers
 
 
-def failure(status: int, headers: Mapping[str, str], text: str, endpoint: str, size: int) -> InferenceError:
-    """The error for an answer with a status other than 200."""
+def failure(
+    status: int, headers: Mapping[str, str], text: str, endpoint: str, size: int, token: str | None
+) -> InferenceError:
+    """The error for an answer with a status other than 200, in which a token may be quoted."""
+    text = hidden(text, token)[:500]
     if status == 404 and ERROR in headers:
-        return ModelNotFoundError(f'the server does not know the model (404): {text[:500]}')
+        return ModelNotFoundError(f'the server does not know the model (404): {text}')
     if status in NO_SUCH_PATH:
         return UnsupportedTaskError(
             f'the server has neither {POST} nor {endpoint}: it does not offer this task, '
@@ -121,7 +124,7 @@ def failure(status: int, headers: Mapping[str, str], text: str, endpoint: str, s
     if 300 <= status < 400:
         location = headers.get('Location', 'nowhere')
         return ProtocolError(f'the server redirects to {location}: give that address instead')
-    return http_failure(status, text[:500], headers.get('Retry-After'), size)
+    return http_failure(status, text, headers.get('Retry-After'), size)
 
 
 def is_ready(content: bytes) -> bool:
@@ -133,14 +136,14 @@ def is_ready(content: bytes) -> bool:
     return not (isinstance(report, dict) and report.get('code') in FAILED)
 
 
-def capabilities(status: int, headers: Mapping[str, str], content: bytes) -> Capabilities:
+def capabilities(status: int, headers: Mapping[str, str], content: bytes, token: str | None) -> Capabilities:
     """What an answer at `STATUS` tells of the model: our own server names its tasks, others nothing.
 
     Raises:
         InferenceError: the server refuses to say.
     """
     if status in (401, 403) or (status != 200 and ERROR in headers):
-        raise failure(status, headers, content.decode(errors='replace'), STATUS, 0)
+        raise failure(status, headers, content.decode(errors='replace'), STATUS, 0, token)
     try:
         report = orjson.loads(content) if status == 200 else None
     except ValueError:  # the page of something else
@@ -149,9 +152,9 @@ def capabilities(status: int, headers: Mapping[str, str], content: bytes) -> Cap
     return Capabilities(frozenset(map(str, tasks)) if isinstance(tasks, list) else None)
 
 
-def printable(text: str) -> str:
-    """The start of a reason; a bad status line may bring any bytes along."""
-    return ''.join(one if one.isprintable() else ' ' for one in text[:200])
+def printable(text: str, token: str | None) -> str:
+    """The start of a reason, without a token; a bad status line may bring any bytes along."""
+    return ''.join(one if one.isprintable() else ' ' for one in hidden(text, token)[:200])
 
 
 def as_http(url: str) -> str:

@@ -14,7 +14,7 @@ from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
 from .._tls import client_files, trusted
-from ..errors import no_answer, unreachable
+from ..errors import InferenceError, no_answer, unreachable
 from ._http_shared import (
     NOT_TAKEN,
     POST,
@@ -66,7 +66,7 @@ class HttpTransport(Transport):
         with Deadline(timeouts.read) as deadline:
             sent, answer = self._sent(request, deadline, timeouts.connect)
         if answer.status_code != 200:
-            raise failure(answer.status_code, answer.headers, answer.text, request.endpoint, len(sent.data))
+            raise self._failure(answer, request.endpoint, len(sent.data))
         return unpacked(answer.content, answer.headers, request, sent)
 
     def is_ready(self, timeouts: Timeouts) -> bool:
@@ -76,13 +76,13 @@ class HttpTransport(Transport):
             if answer.status_code == 200:
                 return is_ready(answer.content)
             if knows_path(answer.status_code, answer.headers):
-                raise failure(answer.status_code, answer.headers, answer.text, path, 0)
+                raise self._failure(answer, path)
         return False
 
     def capabilities(self, timeouts: Timeouts) -> Capabilities:
         with Deadline(timeouts.read) as deadline:
             answer = self._request('GET', STATUS, None, deadline, timeouts.connect)
-        return capabilities(answer.status_code, answer.headers, answer.content)
+        return capabilities(answer.status_code, answer.headers, answer.content, self.options.token)
 
     def close(self) -> None:
         with self._lock:
@@ -90,6 +90,9 @@ class HttpTransport(Transport):
             self._closed += 1
         for session in sessions:
             session.close()
+
+    def _failure(self, answer: requests.Response, path: str, size: int = 0) -> InferenceError:
+        return failure(answer.status_code, answer.headers, answer.text, path, size, self.options.token)
 
     def _sent(self, request: Request, deadline: Deadline, connect: float) -> tuple[Packed, requests.Response]:
         """The request as it was sent, and the answer."""
@@ -151,7 +154,7 @@ class HttpTransport(Transport):
                 raise unreachable(f'no connection within {connect:g} s') from error
             if deadline.passed(error):
                 raise no_answer(deadline.seconds) from error
-            raise unreachable(_reason(error)) from error
+            raise unreachable(printable(_reason(error), self.options.token)) from error
         finally:
             deadline.watch(None)
             self._give_back(session, closed, answer is not None and not deadline.over)
@@ -182,4 +185,4 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, (OSError, ValueError, HTTPException)):
             error = cause
         cause = cause.__cause__ or cause.__context__
-    return printable(str(error) or type(error).__name__)
+    return str(error) or type(error).__name__

@@ -14,7 +14,7 @@ from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
-from ..errors import closed, no_answer, unreachable
+from ..errors import InferenceError, closed, no_answer, unreachable
 from ._http_shared import (
     NOT_TAKEN,
     POST,
@@ -66,8 +66,7 @@ class AsyncHttpTransport(AsyncTransport):
             sent, answer = await self._sent(request, False, timeouts)
             self._site.refused(answer.status)
         if answer.status != 200:
-            text = answer.content.decode(errors='replace')
-            raise failure(answer.status, answer.headers, text, request.endpoint, len(sent.data))
+            raise self._failure(answer, request.endpoint, len(sent.data))
         return await off_the_loop(len(answer.content), unpacked, answer.content, answer.headers, request, sent)
 
     async def is_ready(self, timeouts: Timeouts) -> bool:
@@ -76,15 +75,19 @@ class AsyncHttpTransport(AsyncTransport):
             if answer.status == 200:
                 return is_ready(answer.content)
             if knows_path(answer.status, answer.headers):
-                raise failure(answer.status, answer.headers, answer.content.decode(errors='replace'), path, 0)
+                raise self._failure(answer, path)
         return False
 
     async def capabilities(self, timeouts: Timeouts) -> Capabilities:
         answer = await self._request('GET', STATUS, None, timeouts)
-        return capabilities(answer.status, answer.headers, answer.content)
+        return capabilities(answer.status, answer.headers, answer.content, self.options.token)
 
     async def close(self) -> None:
         await self._pools.close()
+
+    def _failure(self, answer: _Answer, path: str, size: int = 0) -> InferenceError:
+        text = answer.content.decode(errors='replace')
+        return failure(answer.status, answer.headers, text, path, size, self.options.token)
 
     async def _sent(self, request: Request, as_protobuf: bool, timeouts: Timeouts) -> tuple[Packed, _Answer]:
         """The request as it was sent, and the answer."""
@@ -120,7 +123,7 @@ class AsyncHttpTransport(AsyncTransport):
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             if session.closed:
                 raise closed() from error
-            raise unreachable(printable(str(error) or type(error).__name__)) from error
+            raise unreachable(printable(str(error) or type(error).__name__, self.options.token)) from error
 
 
 def weight(request: Request) -> int:

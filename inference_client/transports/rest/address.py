@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, secret_of
 from .._http_shared import HEADERS, Site
 from ..base import TransportOptions, split_url
 
@@ -64,5 +64,4 @@ def options_of(query: str, known: Collection[str]) -> dict[str, str]:
 def _headers(options: TransportOptions) -> dict[str, str]:
     if not options.token:
         return HEADERS
-    bearer = options.token if options.token.lower().startswith('bearer ') else f'Bearer {options.token}'
-    return {**HEADERS, 'Authorization': bearer}
+    return {**HEADERS, 'Authorization': f'Bearer {secret_of(options.token)}'}

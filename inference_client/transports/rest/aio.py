@@ -60,7 +60,7 @@ class AsyncRestTransport(AsyncHttpTransport):
             status, after = got.status, seconds_of(got.headers.get('Retry-After'))
         finally:
             self._pace.leave(status, after)
-        return HttpAnswer(status, got.headers, got.content)
+        return HttpAnswer(status, got.headers, got.content, self.options.token)
 
     async def _wait(self, end: float, seconds: float) -> None:
         """Wait until a call may begin, at most to the end of the seconds that were given."""

@@ -34,11 +34,16 @@ class HttpCall:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """The answer to one call, of any status."""
+    """The answer to one call, of any status.
+
+    Attributes:
+        token: what it may quote, and errors do not.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    token: str | None = field(default=None, repr=False)
 
     def json(self) -> Any:
         """What it says.
@@ -49,7 +54,7 @@ class HttpAnswer:
         try:
             return orjson.loads(self.content)
         except ValueError as error:
-            start = printable(self.content[:80].decode(errors='replace'))
+            start = printable(self.content.decode(errors='replace'), self.token)[:80]
             raise ProtocolError(f'the answer is not JSON but begins with {start!r}: is this the right URL?') from error
 
     def said(self) -> str:
@@ -57,14 +62,14 @@ class HttpAnswer:
         try:
             found = orjson.loads(self.content)
         except ValueError:
-            text = self.content[:500].decode(errors='replace').strip()
-            return '' if text.startswith('<') else printable(text)
+            text = self.content.decode(errors='replace').strip()
+            return '' if text.startswith('<') else printable(text, self.token)
         while isinstance(found, dict):
             inner = next((found[name] for name in ('error', 'message', 'detail') if found.get(name)), None)
             if inner is None:
                 break
             found = inner
-        return printable(found if isinstance(found, str) else orjson.dumps(found).decode())
+        return printable(found if isinstance(found, str) else orjson.dumps(found).decode(), self.token)
 
 
 Steps = Generator[HttpCall, HttpAnswer, T]

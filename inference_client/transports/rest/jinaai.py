@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from docarray import Document
 
+from ..._config import checked_token
 from ..._scores import score_by_relevance
 from ..._spec import Capabilities
 from ...errors import ConfigurationError, ProtocolError, UnsupportedTaskError
@@ -131,9 +132,9 @@ class JinaAITransport(RestTransport):
         if not model or '@' in parts.netloc:
             raise ConfigurationError('the URL names no model: expected one such as jinaai://jina-clip-v2')
         named = options_of(parts.query, cls.dialect_class.url_options)
-        key = os.environ.get(KEY_VARIABLE, '').strip() if options.trust_env else ''
-        if key and not (options.token and options.token_given):
-            options = dataclasses.replace(options, token=key)
+        if options.trust_env and not (options.token and options.token_given):
+            key = checked_token(os.environ.get(KEY_VARIABLE), KEY_VARIABLE)
+            options = dataclasses.replace(options, token=key or options.token)
         address = address_of(named.get('base') or BASE, options, ())
         address.options = {'model': model}
         return address, options

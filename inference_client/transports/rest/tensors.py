@@ -52,7 +52,9 @@ def specs(metadata: Any, part: str) -> dict[str, Spec]:
             Spec(str(one['name']), str(one['datatype']), [int(size) for size in one['shape']]) for one in found or ()
         ]
     except (TypeError, KeyError, ValueError) as error:
-        raise ProtocolError(f'the metadata of the model has {part} that cannot be read: {found!r:.200}') from error
+        raise ProtocolError(
+            f'the metadata of the model has {part} that cannot be read: expected name, datatype and shape of each'
+        ) from error
     return {spec.name: spec for spec in made}
 
 

@@ -96,7 +96,7 @@ class RestTransport(HttpTransport):
             status, after = got.status_code, seconds_of(got.headers.get('Retry-After'))
         finally:
             self._pace.leave(status, after)
-        return HttpAnswer(status, got.headers, got.content)
+        return HttpAnswer(status, got.headers, got.content, self.options.token)
 
     def _wait(self, deadline: Deadline) -> None:
         """Wait until a call may begin."""

@@ -290,6 +290,16 @@ def test_a_session_finds_neighbours_among_what_it_encoded(playground, photo):
     assert 'cosine' not in playground.encode('', None, 'a cat', of_another_model).html
 
 
+def test_embeddings_of_another_size_are_no_neighbours(playground):
+    """The server of a URL may be another one by now."""
+    first = playground.encode('', None, 'a cat', ('', ()))
+    for document in first.kept[1]:
+        document.embedding = document.embedding[:5]
+    second = playground.encode('', None, 'a dog', first.kept)
+    assert 'Encode more' in second.html
+    assert [one.text for one in second.kept[1]] == ['a dog']
+
+
 def test_a_session_keeps_only_so_much(playground):
     kept = ('', ())
     for part in range(3):
@@ -316,6 +326,7 @@ def test_a_ranking_of_texts_and_images(playground, photo):
         (lambda one, photo: one.rank('', photo, '', '', None), 'there are no candidates'),
         (lambda one, photo: one.caption('', None), 'there is no image'),
         (lambda one, photo: one.caption('', __file__), '&#x27;test_playground.py&#x27; is not an image'),
+        (lambda one, photo: one.caption('', '/gone/x.png'), '&#x27;x.png&#x27; is no longer there: uploads are kept'),
         (lambda one, photo: one.vqa('', photo, ' '), 'the question is empty'),
     ],
 )

@@ -170,7 +170,10 @@ def _document(value: Value) -> Document:
     if isinstance(value, Text):
         return new_document(text=value.value)
     path = Path(value.value)
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f'{path.name!r} is no longer there: uploads are kept for an hour; drop it again') from error
     check_encoded(content, repr(path.name))
     return new_document(blob=content, uri=path.name)
 
@@ -180,8 +183,10 @@ def _named(values: Sequence[Value]) -> list[Value]:
 
 
 def _others(kept: Iterable[Document], answered: Sequence[Document]) -> list[Document]:
-    """Without what was encoded again, which would be its own nearest neighbour."""
-    return [one for one in kept if not any(np.array_equal(one.embedding, new.embedding) for new in answered)]
+    """Without what was encoded again, which would be its own nearest neighbour, or by another model at the same URL."""
+    size = answered[0].embedding.shape
+    alike = [one for one in kept if one.embedding.shape == size]
+    return [one for one in alike if not any(np.array_equal(one.embedding, new.embedding) for new in answered)]
 
 
 def _small(document: Document) -> Document:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
 import tempfile
 from typing import Any, Callable, MutableMapping
 
@@ -37,6 +39,7 @@ def serve(playground: Playground, port: int, say: Callable[[str], Any]) -> None:
         ConfigurationError: the port is taken.
         MissingExtraError: gradio is not installed.
     """
+    signal.signal(signal.SIGTERM, _end)  # which the server passes on when it has ended, as it does SIGINT
     with tempfile.TemporaryDirectory(prefix='inference-client-') as uploads, _listening(port) as listener:
         # Before it is imported, for parts of it ask the environment alone:
         os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_TEMP_DIR=uploads)
@@ -63,6 +66,11 @@ def serve(playground: Playground, port: int, say: Callable[[str], Any]) -> None:
         say(f'http://{HOST}:{listener.getsockname()[1]}')
         config = uvicorn.Config(Guard(app), log_level='warning', timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(*_: object) -> None:
+    """Leave what is to be cleaned up, where the signal alone would end the process."""
+    sys.exit(0)
 
 
 def page(playground: Playground) -> Any:

@@ -27,17 +27,18 @@ pytestmark = [
 
 
 @contextlib.contextmanager
-def playground(*arguments):
-    """The page's address, of a process of its own."""
+def playground(*arguments, **environment):
+    """The page's address, of a process of its own, which ends well when it is told to."""
     command = [sys.executable, '-m', 'inference_client', 'playground', '--port', '0', *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    variables = {**os.environ, **environment}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
         try:
             said = process.stdout.readline()
             assert said.startswith('Playground at http://127.0.0.1:')
             yield said.split()[-1]
         finally:
             process.terminate()
-            process.wait(SECONDS)
+            assert process.wait(SECONDS) == 0
 
 
 @pytest.fixture(scope='module')
@@ -203,6 +204,14 @@ def test_uploads_are_limited(address):
     files = {'files': ('large.png', b'x' * (17 << 20))}
     answer = requests.post(f'{address}/gradio_api/upload', files=files, timeout=SECONDS)
     assert answer.status_code == 413
+
+
+def test_uploads_are_deleted_as_it_ends(photo, tmp_path):
+    with playground(TMPDIR=str(tmp_path)) as url:
+        files = {'files': ('x.png', Path(photo).read_bytes())}
+        requests.post(f'{url}/gradio_api/upload', files=files, timeout=SECONDS).raise_for_status()
+        assert [one.name for one in tmp_path.rglob('x.png')] == ['x.png']
+    assert list(tmp_path.glob('inference-client-*')) == []
 
 
 def test_a_port_that_is_taken(address):

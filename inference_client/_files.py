@@ -118,6 +118,7 @@ class Contents:
         self._given = inputs
         self._inputs = iter(inputs)
         self._ready: deque[Any] = deque()
+        self._failure: Exception | None = None  # of the inputs, which comes after those that are ready
         self._contents: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[Any]:
@@ -127,22 +128,26 @@ class Contents:
         return length_hint(self._given)
 
     def __next__(self) -> Any:
-        if not self._ready:
+        if not self._ready and self._failure is None:
             self._read_ahead()
+        if not self._ready:
+            failure, self._failure = self._failure, None
+            raise StopIteration if failure is None else failure
         item = self._ready.popleft()
         return self._filled(item, item)
 
     def _read_ahead(self) -> None:
         """Pull inputs up to the first without an image of a store."""
         names: list[str] = []
-        for item in self._inputs:
-            self._ready.append(item)
-            found = list(_remote_names(item))
-            names += found
-            if not found or len(names) >= AHEAD:
-                break
-        if not self._ready:
-            raise StopIteration
+        try:
+            for item in self._inputs:
+                self._ready.append(item)
+                found = list(_remote_names(item))
+                names += found
+                if not found or len(names) >= AHEAD:
+                    break
+        except Exception as error:  # noqa: BLE001 - it is raised in its turn
+            self._failure = error
         self._contents = _read(names) if names else {}
 
     def _filled(self, value: Any, item: Any) -> Any:

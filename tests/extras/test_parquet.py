@@ -719,6 +719,20 @@ def written_rows(model, inputs, **options):
     return pq.read_table('rows.parquet').to_pylist()
 
 
+def test_an_error_of_the_inputs_comes_after_what_was_answered(here, memory, photo):
+    """Images of stores are read ahead."""
+    memory.pipe('/photos/x.png', Path(photo).read_bytes())
+
+    def inputs():
+        yield from ['memory://photos/x.png'] * 3
+        raise LookupError('mine')
+
+    model, _ = model_with()
+    with pytest.raises(LookupError, match='mine'):
+        parquet.write(model, 'encode', inputs(), 'out.parquet')
+    assert pq.read_table('out.parquet.parts/00000.parquet')['input'].to_pylist() == ['memory://photos/x.png'] * 3
+
+
 def test_a_store_that_fails_is_no_items_fault(here, memory, monkeypatch):
     memory.pipe('/photos/x.png', b'')
     model, _ = model_with()

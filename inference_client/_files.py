@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import re
 from collections import deque
 from operator import length_hint
@@ -31,6 +32,15 @@ def is_remote(name: str) -> bool:
     return scheme is not None and scheme[1].lower() not in OWN
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for all files that match it, of which there may be one; it may be that of a file itself."""
+    if not glob.has_magic(name) or name[:5].lower() == 'data:':
+        return False
+    if is_remote(name):
+        return True
+    return '://' not in name and not os.path.exists(name)  # noqa: PTH110 - that of Path raises for long names
+
+
 def files(pattern: str) -> list[str]:
     """The files that a pattern stands for, sorted; a name that is none stands for itself.
 
@@ -41,9 +51,7 @@ def files(pattern: str) -> list[str]:
         InputError: there are none, or the store cannot be asked.
         MissingExtraError: the store needs a package that is not installed.
     """
-    if not glob.has_magic(pattern) or pattern[:5].lower() == 'data:':
-        return [pattern]
-    if not is_remote(pattern) and ('://' in pattern or Path(pattern).exists()):
+    if not is_pattern(pattern):
         return [pattern]
     if is_remote(pattern):
         system, path = file_system(pattern)

@@ -146,6 +146,16 @@ def test_patterns_stand_for_files(embedded, photo, tmp_path):
     assert [row['input'] for row in answered] == ['a photo of a cat', 'a rocket'] * 2
     error = the_error(embedded('encode', '--image', tmp_path / '*.gif'))
     assert error.startswith('Error: no file matches ')
+    assert the_error(embedded('caption', tmp_path / ('x' * 300 + '*.png'))).startswith('Error: no file matches ')
+
+
+def test_a_ranking_names_its_reference_where_there_may_be_several(cli, plain_flow, photo, tmp_path):
+    for name in ('a.png', 'c[1].png'):
+        (tmp_path / name).write_bytes(Path(photo).read_bytes())
+    for reference, stdin in ((tmp_path / '?.png', None), ('-', 'a text\n'), (tmp_path / 'c[1].png', None), ('a', None)):
+        (row,) = rows(cli('rank', reference, 'a rocket', '--model', plain_flow['http'], stdin=stdin))
+        assert row['input'] == 'a rocket'
+        assert row.get('reference') == {'-': 'a text', tmp_path / '?.png': str(tmp_path / 'a.png')}.get(reference)
 
 
 def test_caption(embedded, photo):

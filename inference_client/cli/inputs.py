@@ -50,6 +50,14 @@ def lines(inputs: Iterable[str]) -> Iterator[str]:
             yield value
 
 
+def is_several(value: str) -> bool:
+    """Whether an argument may stand for several inputs; how many there are does not matter."""
+    from .._fetch import looks_like_image
+    from .._files import is_pattern
+
+    return value == '-' or (looks_like_image(value) and is_pattern(value))
+
+
 def texts_and_images(values: Iterable[str], allow_private: bool) -> Iterator[Any]:
     """Images of what has the file name of one; all else is text."""
     from .._fetch import looks_like_image

@@ -15,6 +15,7 @@ from .inputs import (
     counted,
     images_of,
     images_or_rows,
+    is_several,
     lines,
     table_from,
     texts_and_images,
@@ -118,13 +119,14 @@ def rank(
             raise click.UsageError('give REFERENCE and CANDIDATES: what to rank by, and at least one to rank')
         references = texts_and_images(lines(values[:1]), allow_private)
         items: Any = [(one, list(texts_and_images(values[1:], allow_private))) for one in references]
+        several = is_several(values[0])
     else:
         if bool(values) == bool(candidates_column):
             raise click.UsageError('give CANDIDATES for all rows, or --candidates-column')
         candidates = candidates_column or list(texts_and_images(values, allow_private))
         items = table_from(options, allow_private, candidates=candidates)
-    row = _ranking if isinstance(items, list) and len(items) == 1 else _ranking_of_several
-    return begun('rank', items, options, output, as_json).write(row)
+        several = True
+    return begun('rank', items, options, output, as_json).write(_ranking_of_several if several else _ranking)
 
 
 @click.command()

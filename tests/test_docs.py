@@ -25,7 +25,7 @@ from inference_client import errors, inputs, testing
 pytestmark = pytest.mark.once(reason='the pages show the same everywhere')
 
 DOCS = ROOT / 'docs'
-PHOTOS = sorted((ROOT / 'tests' / 'photos').iterdir())
+PHOTOS = sorted((ROOT / 'inference_client' / 'data' / 'photos').iterdir())  # those alone that a reader has
 ADDRESS = '127.0.0.1:5100[01]'
 
 
@@ -44,9 +44,12 @@ def test_write_a_task(tmp_path):
 
 
 def test_write_a_transport(server, echo_server, tmp_path):
-    text, count = re.subn(ADDRESS, server['grpc'].partition('://')[2], page('write-a-transport'))
+    text = page('write-a-transport')
+    kit = 'spread://127.0.0.1:51000,127.0.0.1:51000'
+    assert kit in text
+    text = text.replace(kit, kit.replace('127.0.0.1:51000', echo_server['grpc'].partition('://')[2]))
+    text, count = re.subn(ADDRESS, server['grpc'].partition('://')[2], text)
     assert count == 2
-    text = text.replace('127.0.0.1:51002', echo_server['grpc'].partition('://')[2])
     check(text, tmp_path, 'spread')
     assert run_tests(tmp_path / 'test_spread.py').keys() == {'passed'}
 
@@ -142,6 +145,23 @@ def test_the_command_line_takes_what_a_page_says(path):
     pytest.importorskip('click')
     text = path.read_text(encoding='utf-8')
     assert check_commands('\n'.join(blocks(text, 'bash') + blocks(text, 'ini')))
+
+
+SERVING = [
+    path
+    for path in [*PAGES, ROOT / 'README.md', *sorted((ROOT / 'examples').glob('*/README.md'))]
+    if 'inference-client serve ' in ''.join(blocks(path.read_text(encoding='utf-8'), '(?:bash|ini)'))
+]
+
+
+@pytest.mark.parametrize('path', SERVING, ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_what_a_page_serves_starts_and_keeps_tokens_secret(path):
+    """It has tokens or asks for none, and speaks TLS to other machines."""
+    text = ''.join(blocks(path.read_text(encoding='utf-8'), '(?:bash|ini)'))
+    for line in re.findall('inference-client serve (.*)', text.replace('\\\n', ' ')):
+        options = {*shlex.split(line)}
+        assert options & {'--no-auth', '--token-file', '--config'} or 'inference-client token create' in text, line
+        assert '--host' not in options or options >= {'--tls-cert', '--tls-key'}, line
 
 
 def test_the_service_takes_the_configuration_of_its_page(tmp_path, monkeypatch):

@@ -22,9 +22,9 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working directory with the photos of the examples."""
-    for photo in (ROOT / 'tests' / 'photos').iterdir():
+    for photo in (ROOT / 'inference_client' / 'data' / 'photos').iterdir():
         shutil.copy(photo, tmp_path)
-    shutil.copy(ROOT / 'tests' / 'photos' / 'rocket.jpg', tmp_path / 'singapore.jpg')
+    shutil.copy(tmp_path / 'rocket.jpg', tmp_path / 'singapore.jpg')
     shutil.copytree(ROOT / 'inference_client' / 'data', tmp_path / 'inference_client' / 'data')
     monkeypatch.chdir(tmp_path)
     return tmp_path

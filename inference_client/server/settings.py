@@ -95,6 +95,13 @@ class Settings:
                 f'without tokens the service listens on this machine alone, not on {self.host}: '
                 'leave --no-auth out, or the host'
             )
+        for port in filter(None, self.ports.values()):
+            schemes = [scheme for scheme, one in self.ports.items() if one == port]
+            if len(schemes) > 1:
+                raise ConfigurationError(
+                    f'the port {port} is that of {" and ".join(schemes)}: give each its own, '
+                    f'with {" or ".join(f"--{scheme}-port" for scheme in schemes)}'
+                )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError('TLS needs a certificate and its key: give both, --tls-cert and --tls-key')
         if self.tls_client_ca is not None and self.tls_cert is None:

@@ -38,7 +38,7 @@ PARAMETERS = {
 class TransportConformance(TransportKit):
     """Subclass it as `TestMine`, and say where an echo server is.
 
-    The server answers as `EchoEngine` does: `inference-client serve echo` is one for `grpc`, `http` and
+    The server answers as `EchoEngine` does: `inference-client serve echo --no-auth` is one for `grpc`, `http` and
     `ws`. What the attributes leave out is skipped.
 
     Attributes:

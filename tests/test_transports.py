@@ -428,6 +428,22 @@ def test_bad_urls(url, connect):
         connect(url)
 
 
+@pytest.mark.parametrize(
+    'rest', ['/echo', '/model/echo', '/models', '/models/', '/models//', '/models/a?b=Xyzzy', '#a']
+)
+def test_a_grpc_url_that_names_a_model_in_another_way_is_not_that_of_the_first_model(rest, connect):
+    with pytest.raises(ConfigurationError, match='expected grpc://host:port or grpc://host:port/models/NAME') as caught:
+        connect(f'grpc://{HOST}:9{rest}')
+    assert 'Xyzzy' not in caught.value.message
+
+
+@pytest.mark.parametrize('rest', ['?model=Xyzzy', '/models/a#Xyzzy', '/post?Xyzzy'])
+def test_an_http_url_with_a_query(rest, connect):
+    with pytest.raises(ConfigurationError, match='expected http://host:port or http://host:port/models/NAME') as caught:
+        connect(f'http://{HOST}:9{rest}')
+    assert 'Xyzzy' not in caught.value.message
+
+
 def last_link(transport):
     links = transport._links
     if isinstance(links, PerLoop):

@@ -16,6 +16,7 @@ from .._tls import client_pair, trusted
 from .._wire.jina_pb2 import EndpointsProto
 from .._wire.status import token_refused
 from ..errors import (
+    ConfigurationError,
     InferenceError,
     ModelNotFoundError,
     ProtocolError,
@@ -25,7 +26,7 @@ from ..errors import (
     no_answer,
     unreachable,
 )
-from .base import TransportOptions, split_url
+from .base import TransportOptions, check_query, split_url
 
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'  # served by gateways and Deployments alike
 CALL = '/jina.JinaRPC/Call'  # a stream of requests
@@ -36,6 +37,7 @@ SERVING, NOT_SERVING = b'\x08\x01', b'\x08\x02'  # HealthCheckResponse(status=..
 FAILED = b'\x08\x01'  # how StatusProto(code=ERROR) begins
 
 MODELS = '/models/'  # in a URL's path, before the name of a model
+SHAPES = 'grpc://host:port or grpc://host:port/models/NAME'
 RETRY_AFTER = 'retry-after'  # in trailing metadata: the seconds that a server of ours asks to wait
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the latter: closed meanwhile
 REMOVED = 'Stream removed'  # with status UNKNOWN: what gRPC says of a connection that it cannot make sense of
@@ -64,9 +66,10 @@ class Address:
         """The address of a `grpc://` or `grpcs://` URL, the path of which may be `/models/NAME`.
 
         Raises:
-            ConfigurationError: the URL names no host.
+            ConfigurationError: the URL names no host, or has a path or a query that gRPC would not send.
         """
         parts = split_url(url)
+        check_query(parts, SHAPES)
         secure = parts.scheme == 'grpcs'
         host = f'[{parts.hostname}]' if ':' in (parts.hostname or '') else parts.hostname
         return cls(f'{host}:{parts.port or (443 if secure else 80)}', secure, _model(parts.path))
@@ -74,9 +77,12 @@ class Address:
 
 def _model(path: str) -> str | None:
     """The model that a path names, percent-encoded, as metadata must be ASCII."""
-    if not path.startswith(MODELS) or path == MODELS:
+    if path in ('', '/'):
         return None
-    return quote(unquote(path[len(MODELS) :].rstrip('/')), safe='')
+    name = path[len(MODELS) :].rstrip('/')
+    if not path.startswith(MODELS) or not name:
+        raise ConfigurationError(f'the path {path!r} of the URL names no model: expected {SHAPES}')
+    return quote(unquote(name), safe='')
 
 
 def channel_arguments(address: Address, options: TransportOptions, seconds: float) -> tuple[Any, ...]:

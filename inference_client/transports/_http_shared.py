@@ -16,7 +16,7 @@ from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure
 from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError, hidden
-from .base import TransportOptions, split_url
+from .base import TransportOptions, check_query, split_url
 
 JSON = 'application/json'
 PROTOBUF = 'application/x-protobuf'  # the messages of gRPC: a server spends a twentieth of the time on them
@@ -42,7 +42,7 @@ class Site:
     """
 
     def __init__(self, url: str, options: TransportOptions) -> None:
-        split_url(url)
+        check_query(split_url(url), 'http://host:port or http://host:port/models/NAME')
         self.base = url.rstrip('/')
         if self.base.endswith(POST):
             self.base = self.base[: -len(POST)]

@@ -202,3 +202,19 @@ def split_url(url: str) -> SplitResult:
     if not valid:
         raise ConfigurationError(f'{url!r} is not the URL of a server: expected scheme://host:port')
     return parts
+
+
+def check_query(parts: SplitResult, expected: str) -> None:
+    """See that a URL has neither query nor fragment, where these would not be sent. The error does not quote them.
+
+    Args:
+        parts: of the URL.
+        expected: the shapes that it may have, for the error.
+
+    Raises:
+        ConfigurationError: it has one.
+    """
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            f'the URL has something after ? or #, which is not sent: expected {expected}, percent-encoded'
+        )

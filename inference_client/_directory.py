@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator, Mapping
 
 from ._config import Settings
-from ._http import Deadline, Session
+from ._http import Deadline, Session, reason_of
 from ._spec import ModelSpec
 from ._tls import check_secrecy, client_files, trusted
 from ._wire.status import http_failure
@@ -23,6 +23,7 @@ from .errors import (
     ModelNotFoundError,
     ProtocolError,
     RequestTimeoutError,
+    unreachable,
 )
 
 TIMEOUT = (5.0, 30.0)  # seconds: to connect, and for each read; their sum is for all of it
@@ -69,6 +70,7 @@ def _asking(what: str, settings: Settings) -> Iterator[None]:
         check_secrecy(_url(settings), settings)
         yield
     except InferenceError as error:
+        error.redact(settings.token)  # what answers may echo it
         error.url = _url(settings)
         error.task = what
         raise
@@ -96,7 +98,7 @@ def _get(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
                 allow_redirects=False,
             )
         except (OSError, ValueError) as error:  # ValueError: urllib3's, for a host that cannot be one
-            raise (_late() if deadline.passed(error) else _out_of_reach(error)) from error
+            raise (_late() if deadline.passed(error) else _out_of_reach(error, settings)) from error
     if deadline.over:  # the body may be a part only
         raise _late()
     return answer.status_code, answer.content
@@ -112,15 +114,19 @@ async def _get_async(params: Mapping[str, str], settings: Settings) -> tuple[int
     except asyncio.TimeoutError as error:
         raise _late() from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise _out_of_reach(error) from error
+        raise _out_of_reach(error, settings) from error
 
 
 def _late() -> RequestTimeoutError:
     return RequestTimeoutError('the model directory did not answer in time: try again')
 
 
-def _out_of_reach(error: Exception) -> ConnectionFailedError:
-    return ConnectionFailedError(f'the model directory cannot be reached ({type(error).__name__}): check api_endpoint=')
+def _out_of_reach(error: Exception, settings: Settings) -> ConnectionFailedError:
+    return unreachable(
+        reason_of(error, settings.token),
+        'the model directory cannot be reached',
+        'check api_endpoint=, and that the directory is up',
+    )
 
 
 def _spec_of(name: str, settings: Settings, status: int, content: bytes) -> ModelSpec:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any, Callable, Sequence
 
 import requests
@@ -16,6 +17,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import parse_url
 
 from ._addresses import public_addresses
+from .errors import hidden
 
 LONGEST = 1e6  # seconds; much longer ones overflow in sockets and locks
 
@@ -114,6 +116,25 @@ def timed_out(error: Exception) -> bool:
     """Whether it took too long; while a body is read, requests raises a `ConnectionError` for that."""
     reason = error.args[0] if error.args else None
     return isinstance(error, requests.Timeout) or isinstance(reason, ReadTimeoutError)
+
+
+def reason_of(error: BaseException, token: str | None) -> str:
+    """Why a request failed: the innermost cause, which requests wraps several times, and aiohttp once.
+
+    The context of what none of these raised may be an error of the caller's own, who asked while handling it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, ValueError, HTTPException)):
+            error = cause
+        wraps = isinstance(cause, (requests.RequestException, HTTPError))
+        cause = cause.__cause__ or (cause.__context__ if wraps else None)
+    return printable(str(error) or type(error).__name__, token)
+
+
+def printable(text: str, token: str | None) -> str:
+    """The start of a reason, without a token; a bad status line may bring any bytes along."""
+    return ''.join(one if one.isprintable() else ' ' for one in hidden(text, token)[:200])
 
 
 def _watched(kind: Any) -> Any:

@@ -134,7 +134,7 @@ def check_secrecy(url: str, options: Secrecy) -> None:
         way, advice = f'through the proxy {proxy}', 'name this machine in NO_PROXY'
     raise ConfigurationError(
         f'a token would travel {way} over plain {scheme}, where others can read it: '
-        f'{advice}, or say Client(allow_insecure_token=True)'
+        f'{advice}, or say Client(allow_insecure_token=True), or --allow-insecure-token on the command line'
     )
 
 

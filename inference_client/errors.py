@@ -48,6 +48,16 @@ __all__ = [
 ]
 
 
+OTHER_NAME = (
+    'hostname mismatch',  # OpenSSL
+    'ip address mismatch',
+    "doesn't match",  # urllib3
+    'not in peer certificate',  # gRPC
+    'hostname verification',
+)
+"""What libraries say of a certificate that is for another name, in lower case."""
+
+
 class InferenceError(Exception):
     """Root of all errors of this package.
 
@@ -211,11 +221,23 @@ def closed() -> ConnectionFailedError:
     return error
 
 
-def unreachable(reason: object) -> ConnectionFailedError:
-    """The error for a connection that could not be made, or that broke."""
-    advice = 'check the address, and that the server is up'
-    if 'certificate required' in str(reason).lower().replace('_', ' '):
-        advice = 'the server wants a certificate of yours: give Client(client_cert=...)'
-    elif 'certificate' in str(reason).lower():
-        advice = 'if you trust it, give its certificates as Client(ca_file=...)'
-    return ConnectionFailedError(f'the server cannot be reached or dropped the connection ({reason}); {advice}')
+def unreachable(
+    reason: object,
+    what: str = 'the server cannot be reached or dropped the connection',
+    advice: str = 'check the address, and that the server is up',
+) -> ConnectionFailedError:
+    """The error for a connection that could not be made, or that broke.
+
+    Args:
+        reason: the system's or the library's.
+        what: came of it.
+        advice: unless the reason is a certificate.
+    """
+    said = str(reason).lower().replace('_', ' ')
+    if 'certificate required' in said:
+        advice = 'it wants a certificate of yours: give Client(client_cert=...), or --client-cert on the command line'
+    elif any(words in said for words in OTHER_NAME):
+        advice = 'its certificate is not for this name: use the name that it was made for'
+    elif 'certificate' in said:
+        advice = 'if you trust it, give its certificates as Client(ca_file=...), or --ca-file on the command line'
+    return ConnectionFailedError(f'{what} ({reason}); {advice}')

@@ -397,6 +397,24 @@ def test_a_directory_that_cannot_be_reached(endpoint, door):
         with pytest.raises(ConnectionFailedError, match=r'cannot be reached .* check api_endpoint=') as caught:
             client.get_model(VIT)
     assert isinstance(caught.value, ConnectionError)
+    refused = any(said in caught.value.message for said in ('Connection refused', 'Connect call failed'))
+    assert refused == ('{port}' in endpoint)
+
+
+def test_why_a_directory_cannot_be_reached_is_not_an_error_of_the_caller(door):
+    with door(api_endpoint=f'http://127.0.0.1:{closed_port()}') as client:
+        try:
+            int('no number')
+        except ValueError:
+            with pytest.raises(ConnectionFailedError, match=r'refused|Connect call failed'):
+                client.get_model(VIT)
+
+
+def test_a_directory_that_sends_the_token_back_in_place_of_an_answer(door, directory):
+    directory.raw = f'HTTP/1.1 {TOKEN} {TOKEN}\r\n\r\n'.encode()
+    with door(TOKEN, api_endpoint=directory.url) as client, pytest.raises(TransportError) as caught:
+        client.get_model(VIT)
+    assert TOKEN not in f'{caught.value} {caught.value.__cause__!r}'
 
 
 # -- lists

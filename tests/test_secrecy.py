@@ -20,6 +20,7 @@ from inference_client import (
     ConnectionFailedError,
     InferenceError,
     ProtocolError,
+    RetryPolicy,
     TransportOptions,
     _logins,
 )
@@ -45,6 +46,7 @@ def files(tmp_path_factory):
         issued.private_key_and_cert_chain_pem.write_to_path(folder / f'{name}.pem')
         issued.private_key_pem.write_to_path(folder / f'{name}.key')
         issued.cert_chain_pems[0].write_to_path(folder / f'{name}.crt')
+    ours.issue_cert('other.example').private_key_and_cert_chain_pem.write_to_path(folder / 'other.pem')
     return {path.name: str(path) for path in folder.iterdir()}
 
 
@@ -87,6 +89,32 @@ def test_the_directory_gets_the_certificate_too(files, door):
         with door(TOKEN, api_endpoint=url, ca_file=files['ca.pem']) as client, pytest.raises(ConnectionFailedError):
             client.get_model('a')
     assert [asked.authorization for asked in directory.asked] == [TOKEN, TOKEN]
+
+
+ADVICE = {
+    'server.pem': r'if you trust it, give its certificates as Client\(ca_file=\.\.\.\), or --ca-file',
+    'other.pem': 'its certificate is not for this name: use the name that it was made for',
+}
+
+
+@pytest.mark.parametrize('shown', ADVICE)
+@pytest.mark.parametrize('wire', WIRES)
+def test_what_to_do_about_a_certificate_of_a_stranger_or_for_another_name(files, connect, wire, shown):
+    ca_file = files['ca.pem'] if shown == 'other.pem' else None
+    with PEERS[wire]() as (url, _), tls(url, files[shown], files[shown]) as url:
+        model = connect(url, ca_file=ca_file, retry=RetryPolicy(attempts=1))
+        with pytest.raises(ConnectionFailedError, match=ADVICE[shown]):
+            model.encode(text='hi', timeout=10)
+
+
+@pytest.mark.parametrize('shown', ADVICE)
+def test_what_to_do_about_a_certificate_of_a_directory(files, door, shown):
+    ca_file = files['ca.pem'] if shown == 'other.pem' else None
+    with model_directory() as directory, tls(directory.url[: -len('/api/v1')], files[shown], files[shown]) as url:
+        expected = pytest.raises(ConnectionFailedError, match=f'directory cannot be reached .*{ADVICE[shown]}')
+        with door(TOKEN, api_endpoint=url, ca_file=ca_file) as client, expected:
+            client.get_model('a')
+        assert directory.asked == []
 
 
 def test_certificates_of_no_use(files, tmp_path):

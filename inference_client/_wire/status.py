@@ -89,4 +89,7 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 def token_refused(detail: str) -> AuthenticationError:
     """The error for a request that the server would not take without a (better) token."""
-    return AuthenticationError(f'the server refused the token ({detail}); give a valid one to Client(token=...)')
+    return AuthenticationError(
+        f'the server refused the token ({detail}); '
+        'give a valid one to Client(token=...), or with --token on the command line'
+    )

@@ -152,11 +152,6 @@ def capabilities(status: int, headers: Mapping[str, str], content: bytes, token:
     return Capabilities(frozenset(map(str, tasks)) if isinstance(tasks, list) else None)
 
 
-def printable(text: str, token: str | None) -> str:
-    """The start of a reason, without a token; a bad status line may bring any bytes along."""
-    return ''.join(one if one.isprintable() else ' ' for one in hidden(text, token)[:200])
-
-
 def as_http(url: str) -> str:
     """The URL of the HTTP server on the port of a WebSocket's, which answers whether it is ready."""
     parts = urlsplit(url)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from http.client import HTTPException
 from typing import Mapping
 
 import requests
 
-from .._http import Deadline, Session
+from .._http import Deadline, Session, reason_of
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
@@ -28,7 +27,6 @@ from ._http_shared import (
     is_ready,
     knows_path,
     packed,
-    printable,
     unpacked,
 )
 from .base import AsyncTransport, Transport, TransportOptions
@@ -154,7 +152,7 @@ class HttpTransport(Transport):
                 raise unreachable(f'no connection within {connect:g} s') from error
             if deadline.passed(error):
                 raise no_answer(deadline.seconds) from error
-            raise unreachable(printable(_reason(error), self.options.token)) from error
+            raise unreachable(reason_of(error, self.options.token)) from error
         finally:
             deadline.watch(None)
             self._give_back(session, closed, answer is not None and not deadline.over)
@@ -176,13 +174,3 @@ class HttpTransport(Transport):
                 self._free.append(session)
                 return
         session.close()
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause, which requests wraps several times."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, (OSError, ValueError, HTTPException)):
-            error = cause
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, TypeV
 import aiohttp
 from docarray import Document
 
+from .._http import reason_of
 from .._http_aio import proxy_for, tls_for
 from .._messages import Request, Response
 from .._policies import Timeouts
@@ -28,7 +29,6 @@ from ._http_shared import (
     is_ready,
     knows_path,
     packed,
-    printable,
     unpacked,
 )
 from ._loops import PerLoop
@@ -123,7 +123,7 @@ class AsyncHttpTransport(AsyncTransport):
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             if session.closed:
                 raise closed() from error
-            raise unreachable(printable(str(error) or type(error).__name__, self.options.token)) from error
+            raise unreachable(reason_of(error, self.options.token)) from error
 
 
 def weight(request: Request) -> int:

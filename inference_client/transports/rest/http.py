@@ -7,8 +7,8 @@ from typing import Any, Generator, Mapping, TypeVar
 
 import orjson
 
+from ..._http import printable
 from ...errors import InputError, ProtocolError
-from .._http_shared import printable
 
 T = TypeVar('T')
 

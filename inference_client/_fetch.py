@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from ._addresses import PrivateAddressError
 from ._http import Deadline, Session
-from .errors import InputError
+from .errors import InputError, bare
 
 MAX_BYTES = 64 * 1024 * 1024
 CHUNK = 1 << 16  # bytes
@@ -78,7 +78,7 @@ def shorten(source: str) -> str:
     if source[:5].lower() == 'data:':
         return printable(source, 30)
     if '://' in source:  # of any scheme, for those that are not known are taken for paths
-        return printable(re.split('[?#]', re.sub('://[^/]*@', '://', source))[0], 200)
+        return printable(bare(source), 200)
     return repr(source if len(source) <= 200 else source[:200] + '...')
 
 

@@ -21,6 +21,7 @@ Each is also the built-in error in brackets:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class ServerError(TransportError):
 
     Attributes:
         exception: name of the exception that the model raised, if the server told it.
-        busy: whether it is the server that is not up or overloaded, rather than the documents that fail.
+        busy: whether it is the server that is not up, overloaded or not paid, rather than the documents that fail.
     """
 
     def __init__(
@@ -197,6 +198,11 @@ def secret_of(token: str) -> str:
 def hidden(text: str, token: str | None) -> str:
     """A text without what of a token is secret. What is to be cut needs this before, else a part of that may stay."""
     return text.replace(secret_of(token), '***') if token else text
+
+
+def bare(url: str) -> str:
+    """A URL as errors quote it: without a user name, and without what follows ? or #, which may be secret."""
+    return re.split('[?#]', re.sub('://[^/]*@', '://', url))[0]
 
 
 def no_answer(timeout: float) -> RequestTimeoutError:

@@ -244,6 +244,8 @@ def test_a_path_before_the_model():
     assert (address.base, address.options['model']) == ('https://host/serving/v1', 'a b')
     address, _ = KServeTransport.located('kserve+https://host/v1', TransportOptions())
     assert (address.base, address.options['model']) == ('https://host', 'v1')
+    address, _ = KServeTransport.located('kserve+https://host/post', TransportOptions())
+    assert (address.base, address.options['model']) == ('https://host', 'post')
 
 
 @pytest.mark.parametrize('url', ['kserve+http://host:1', 'kserve+http://host:1/', 'kserve+http://host:1/?text=a'])

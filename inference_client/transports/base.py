@@ -16,7 +16,7 @@ from .._policies import Timeouts
 from .._spec import Capabilities
 from .._threads import Threads
 from .._tls import check_secrecy
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, bare
 
 THREADS = 64  # requests under way at once, where an asynchronous caller uses a transport that blocks
 
@@ -200,7 +200,7 @@ def split_url(url: str) -> SplitResult:
     if valid and '@' in parts.netloc:
         raise ConfigurationError('the URL holds a user name or password: leave it out, and give Client(token=...)')
     if not valid:
-        raise ConfigurationError(f'{url!r} is not the URL of a server: expected scheme://host:port')
+        raise ConfigurationError(f'{bare(url)!r} is not the URL of a server: expected scheme://host:port')
     return parts
 
 

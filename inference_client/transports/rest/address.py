@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from ...errors import ConfigurationError, secret_of
+from ...errors import ConfigurationError, bare, secret_of
 from .._http_shared import HEADERS, Site
 from ..base import TransportOptions, split_url
 
@@ -24,7 +24,9 @@ class Address(Site):
     def __init__(self, base: str, options: TransportOptions, named: Mapping[str, str]) -> None:
         base = base.rstrip('/')
         self.version = VERSION if base.endswith(VERSION) else ''
-        super().__init__(base[: len(base) - len(self.version)], options)
+        base = base[: len(base) - len(self.version)]
+        super().__init__(base, options)
+        self.base = base  # `Site` takes `/post` off, which is nothing special here
         self.headers = _headers(options)
         self.options = named
 
@@ -43,7 +45,9 @@ def address_of(url: str, options: TransportOptions, known: Collection[str]) -> A
     parts = split_url(url)
     scheme = parts.scheme.lower().rpartition('+')[2]
     if scheme not in ('http', 'https') or parts.fragment:
-        raise ConfigurationError(f'{url!r} is no URL of a server: expected one with http or https, and without a #')
+        raise ConfigurationError(
+            f'{bare(url)!r} is no URL of a server: expected one with http or https, and without a #'
+        )
     return Address(f'{scheme}://{parts.netloc}{parts.path}', options, options_of(parts.query, known))
 
 

@@ -16,7 +16,7 @@ from docarray import Document
 
 from ..._scores import score_by_relevance
 from ..._spec import Capabilities
-from ...errors import ConfigurationError, InferenceError, ModelNotFoundError, UnsupportedTaskError
+from ...errors import ConfigurationError, InferenceError, ModelNotFoundError, UnsupportedTaskError, bare
 from ..base import TransportOptions
 from .address import Address
 from .chat import caption_prompt, question_of
@@ -233,7 +233,7 @@ class KServeTransport(RestTransport):
         whole = address.base + address.version
         base, _, model = whole.rpartition('/')
         if not urlsplit(whole).path or not model:
-            raise ConfigurationError(f'{url!r} names no model: expected kserve+http://host:port/MODEL')
+            raise ConfigurationError(f'{bare(url)!r} names no model: expected kserve+http://host:port/MODEL')
         address.base, address.version = base, ''
         address.options = {**address.options, 'model': unquote(model)}
         return address, options

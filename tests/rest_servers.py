@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 from contracts import contract
+from PIL import Image
 
 from inference_client._images import decode_image
 from inference_client.testing import FakeEngine
@@ -177,6 +179,7 @@ class OpenAIServer(RestServer):
     specification = 'openai'
     models: tuple = ('text-embedding-3-small',)
     owner: str = 'openai'
+    reads: tuple = ('JPEG', 'PNG', 'WEBP', 'GIF')  # kinds of images
     reverse: bool = False  # whether results come in another order
 
     def routes(self):
@@ -195,6 +198,17 @@ class OpenAIServer(RestServer):
                 404, self.error(f'The model `{body["model"]}` does not exist or you do not have access to it.')
             )
 
+    def pixels(self, data):
+        """What an encoded image shows, if it is of a kind that the server reads."""
+        kind = Image.open(io.BytesIO(data)).format
+        if kind not in self.reads:
+            raise Refused(400, self.error(f'Failed to load image: {kind}'))
+        return decode_image(data)
+
+    def image_of(self, part):
+        assert part['type'] == 'image_url', part
+        return self.pixels(from_data_uri(part['image_url']['url']))
+
     def embeddings(self, body):
         self.known(body)
         assert body['encoding_format'] == 'float'
@@ -212,7 +226,7 @@ class OpenAIServer(RestServer):
         assert message['role'] == 'user'
         image, text = message['content']
         assert text['type'] == 'text'
-        (caption,) = FAKE.caption_image([image_of(image)], {})
+        (caption,) = FAKE.caption_image([self.image_of(image)], {})
         message = {'role': 'assistant', 'content': f' {caption} <- {self.text(text["text"])}\n', 'refusal': None}
         choice = {'index': 0, 'message': message, 'logprobs': None, 'finish_reason': 'stop'}
         usage = {'prompt_tokens': 9, 'completion_tokens': 9, 'total_tokens': 18}
@@ -255,11 +269,11 @@ class VllmServer(OpenAIServer):
         self.known(body)
         (message,) = body['messages']
         (image,) = message['content']
-        return self.listed(FAKE.encode_image([image_of(image)], {}))
+        return self.listed(FAKE.encode_image([self.image_of(image)], {}))
 
     def embed(self, body):
         self.known(body)
-        images = [decode_image(from_data_uri(one)) for one in self.counted(body['images'])]
+        images = [self.pixels(from_data_uri(one)) for one in self.counted(body['images'])]
         rows = FAKE.encode_image(images, {})
         meta = {'api_version': {'version': '2'}, 'billed_units': {'input_tokens': 12}}
         return {'id': 'embd-1', 'embeddings': {'float': [row.tolist() for row in rows]}, 'texts': None, 'meta': meta}
@@ -281,17 +295,23 @@ class VllmServer(OpenAIServer):
 
 @dataclass
 class LlamaCppServer(OpenAIServer):
-    """llama.cpp's server: the README of its `tools/server`."""
+    """llama.cpp's server: the README of its `tools/server`.
+
+    While it loads its model, it answers 503 to all but `/v1/models`.
+    """
 
     specification = 'llamacpp'
     models: tuple = ('model.gguf',)
     owner: str = 'llamacpp'
+    reads: tuple = ('JPEG', 'PNG', 'GIF', 'BMP')  # of stb_image
+    loading: bool = False
     vision: bool = True
     marker: str = '<__media_YoNhud46VdDqbuFmKYEO9PY7A4ARzRfg__>'
 
     def routes(self):
         return {
             **super().routes(),
+            ('GET', '/health'): lambda _: {'status': 'ok'},
             ('GET', '/props'): lambda _: {
                 'default_generation_settings': {'n_ctx': 4096},
                 'modalities': {'vision': self.vision},
@@ -301,8 +321,14 @@ class LlamaCppServer(OpenAIServer):
             ('POST', '/v1/rerank'): self.no_rerank,
         }
 
+    def reply(self, route, asked):
+        if self.loading and asked.path != '/v1/models':
+            return 503, {}, {'error': {'code': 503, 'message': 'Loading model', 'type': 'unavailable_error'}}
+        return super().reply(route, asked)
+
     def model(self, name):
-        return {**super().model(name), 'meta': {'n_ctx_train': 131072, 'n_embd': 8}}
+        meta = None if self.loading else {'n_ctx_train': 131072, 'n_embd': 8}
+        return {**super().model(name), 'meta': meta}
 
     def known(self, body):
         """It has one model, whatever it is called."""
@@ -319,7 +345,7 @@ class LlamaCppServer(OpenAIServer):
         for prompt in body['content']:
             assert prompt['prompt_string'].count(self.marker) == 1
             (data,) = prompt['multimodal_data']
-            images.append(decode_image(base64.b64decode(data, validate=True)))
+            images.append(self.pixels(base64.b64decode(data, validate=True)))
         rows = FAKE.encode_image(images, {})
         return [{'index': index, 'embedding': [row.tolist()]} for index, row in enumerate(rows)]
 
@@ -330,6 +356,7 @@ class OllamaServer(OpenAIServer):
 
     models: tuple = ('all-minilm:latest', 'llava:latest')
     owner: str = 'library'
+    reads: tuple = ('JPEG', 'PNG', 'WEBP')
 
     def unknown(self, asked):
         return 404, {'Content-Type': 'text/plain'}, b'404 page not found'
@@ -414,11 +441,6 @@ def from_data_uri(uri):
     head, _, data = uri.partition(',')
     assert head.startswith('data:image/') and head.endswith(';base64'), head
     return base64.b64decode(data, validate=True)
-
-
-def image_of(part):
-    assert part['type'] == 'image_url', part
-    return decode_image(from_data_uri(part['image_url']['url']))
 
 
 def relevances(texts):

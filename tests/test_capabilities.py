@@ -99,12 +99,13 @@ def test_of_a_transport_without_its_own():
 
 
 def test_of_openai_style_servers(client):
-    kinds = ((OpenAIServer, TEXT, None, None), (VllmServer, BOTH, 77, None), (LlamaCppServer, BOTH, 4096, 8))
+    kinds = ((OpenAIServer, TEXT, None, None), (VllmServer, None, 77, None), (LlamaCppServer, BOTH, 4096, 8))
     for kind, modalities, tokens, size in kinds:
         with serving(kind()) as server:
             model = client.get_model(f'openai+{server.url}/v1')
             found = Capabilities(modalities=modalities, embedding_size=size, max_tokens=tokens)
             assert model.capabilities() == found
+            assert [asked.path for asked in server.asked].count('/v1/models') == 1
             model.encode(text='a')
             assert model.capabilities().embedding_size == 8
 

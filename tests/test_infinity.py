@@ -156,6 +156,11 @@ def test_several_models_are_told_apart(open_model):
         assert open_model(f'infinity+{server.url}?model=b').capabilities().tasks == {'rank'}
 
 
+def test_an_empty_name_is_none(open_model):
+    with serving(InfinityServer()) as server:
+        assert open_model(f'infinity+{server.url}?model=').encode(text='x')[0].embedding.shape == (8,)
+
+
 def test_a_name_that_is_not_there_is_not_another_model(open_model):
     """A server with one model answers to any name."""
     with serving(InfinityServer()) as server, pytest.raises(ModelNotFoundError, match="no model 'other' but clip"):

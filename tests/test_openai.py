@@ -27,6 +27,7 @@ from inference_client import (
     ModelNotFoundError,
     ProtocolError,
     Request,
+    RequestTimeoutError,
     RetryPolicy,
     ServerError,
     UnsupportedTaskError,
@@ -119,6 +120,16 @@ def test_images_and_texts_are_embedded(open_model, kind, told):
     expected = local('encode', [Document(one, copy=True) for one in documents])
     assert np.allclose([one.embedding for one in answers], [one.embedding for one in expected], atol=1e-6)
     assert len(again) == 3
+
+
+@pytest.mark.parametrize('kind', [OpenAIServer, VllmServer, LlamaCppServer, OllamaServer])
+@pytest.mark.parametrize('image', ['JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'])
+def test_every_server_reads_the_images_that_it_gets(open_model, kind, image):
+    with serving(kind()) as server:
+        model = open_model(url_of(server, f'?model={server.models[-1]}'))
+        assert len(model.caption(image=encoded(image))) == 1
+        if kind in (VllmServer, LlamaCppServer):
+            assert len(model.encode(image=encoded(image))) == 1
 
 
 def test_what_was_found_out_is_remembered(open_model):
@@ -256,6 +267,39 @@ def test_who_may_not_see_the_models_may_chat(open_model, fault):
         model = open_model(url_of(server, f'?model={server.models[0]}'))
         assert len(model.caption(image=encoded('PNG'))) == 1
         assert [asked.path for asked in server.asked] == ['/v1/models', '/v1/chat/completions']
+
+
+@pytest.mark.parametrize('status', [402, 403, 404, 501])
+def test_who_may_not_see_the_properties_may_chat(open_model, status):
+    with serving(LlamaCppServer()) as server:
+        server.faults.extend([None, (status, {}, server.error('not for you'))])
+        model = open_model(url_of(server, '?model=model.gguf'))
+        assert len(model.caption(image=encoded('PNG'))) == 1
+        assert [asked.path for asked in server.asked] == ['/v1/models', '/props', '/v1/chat/completions']
+
+
+@pytest.mark.parametrize('status', [429, 500, 502, 503])
+def test_properties_that_cannot_be_seen_for_now_are_asked_for_again(open_model, status):
+    """Without them the marker of an image would be another."""
+    with serving(LlamaCppServer()) as server:
+        server.faults.extend([None, (status, {}, server.error('not now'))])
+        model = open_model(url_of(server, '?model=model.gguf'))
+        with pytest.raises(ServerError, match='not now'):
+            model.encode(image=encoded('PNG'))
+        assert len(model.encode(image=encoded('PNG'))) == 1
+        assert [asked.path for asked in server.asked] == ['/v1/models', '/props', '/props', '/embeddings']
+
+
+@pytest.mark.parametrize('options', ['', '?dialect=llamacpp'])
+def test_a_llama_cpp_that_loads_is_not_ready(open_model, options):
+    """It tells of its models before."""
+    with serving(LlamaCppServer(loading=True)) as server:
+        model = open_model(url_of(server, options))
+        with pytest.raises(RequestTimeoutError, match='Loading model'):
+            model.wait_until_ready(0.3)
+        server.loading = False
+        assert model.is_ready()
+        assert model.capabilities().embedding_size == 8
 
 
 def test_models_that_cannot_be_seen_for_now_are_asked_for_again(open_model):

@@ -20,8 +20,8 @@ from doors import DOORS
 from hypothesis import given
 from hypothesis import strategies as st
 from peers import tls
-from rest_kit import RestKit, encoded
-from rest_servers import JinaAIServer, OpenAIServer, VllmServer, from_data_uri, serving
+from rest_kit import RestKit
+from rest_servers import JinaAIServer, OpenAIServer, Refused, VllmServer, from_data_uri, serving
 
 from inference_client import (
     AuthenticationError,
@@ -58,6 +58,7 @@ MODEL = 'text-embedding-3-small'
 
 class VllmWire(RestKit):
     unreachable_url = 'openai+http://127.0.0.1:9/v1?model=m&dialect=vllm'
+    as_they_are = ('JPEG', 'PNG')
 
     def make(self):
         return VllmServer(lenient=True)
@@ -127,6 +128,14 @@ def said(message):
     [
         ((401, {}, said('Incorrect API key')), AuthenticationError, 'Incorrect API key'),
         ((403, {}, {'detail': 'not yours'}), AuthenticationError, 'not yours'),
+        (
+            (403, {}, said('You are not allowed to generate embeddings from this model')),
+            UnsupportedTaskError,
+            'not allowed to generate',
+        ),
+        ((403, {}, said('Project `p` does not have access to model `m`')), ModelNotFoundError, 'access to model `m`'),
+        ((403, {}, {'error': {'message': 'no', 'code': 'model_not_found'}}), ModelNotFoundError, 'may not use such'),
+        ((402, {}, said('Insufficient balance')), ServerError, r'paid first \(402\): Insufficient balance'),
         ((404, {}, said('The model `m` does not exist')), ModelNotFoundError, 'The model `m` does not exist'),
         ((404, {}, b'<html>nothing here</html>'), UnsupportedTaskError, 'has no /v1/embeddings'),
         ((405, {}, {'detail': 'Method Not Allowed'}), UnsupportedTaskError, 'Method Not Allowed'),
@@ -149,6 +158,7 @@ def said(message):
         ((200, {}, {'data': ['x']}), ProtocolError, 'index'),
         ((200, {}, [1, 2]), ProtocolError, 'no list data'),
         ((200, {}, {'error': 'Unexpected endpoint or method.'}), UnsupportedTaskError, 'has no /v1/embeddings'),
+        ((200, {}, said('Provider returned error')), ServerError, 'in place of a result: Provider returned error'),
     ],
 )
 def test_what_goes_wrong_is_told_apart(rest, model, fault, kind, words):
@@ -258,6 +268,16 @@ def test_a_timeout_is_for_all_calls_of_a_request():
             model.encode(text='a', timeout=0.6)
 
 
+def test_an_account_without_money_is_no_fault_of_an_item():
+    """So the items are not sent one by one to see which of them it is."""
+    with serving(OpenAIServer()) as server, Client(trust_env=False) as client:
+        model = client.get_model(f'openai+{server.url}/v1?model={MODEL}')
+        server.faults.extend([(402, {}, said('Insufficient balance'))] * 200)
+        with pytest.raises(ServerError, match='Insufficient balance'):
+            model.encode(text=['a'] * 64, on_item_error='return')
+        assert len(server.asked) <= 2
+
+
 @pytest.mark.parametrize('door', DOORS)
 def test_over_tls(door, tmp_path):
     authority = pytest.importorskip('trustme').CA()
@@ -307,6 +327,29 @@ def test_a_body_that_is_too_large_is_cut_and_remembered():
         model.encode(text=['a' * 1000] * 8, batch_size=8)
         model.encode(text=['a' * 1000] * 8, batch_size=8)
         assert [len(asked.body['input']) for asked in server.asked] == [8, 4, 4, 4, 4]
+
+
+class ManyTokens(OpenAIServer):
+    """It takes 300 letters a call."""
+
+    def embeddings(self, body):
+        letters = sum(map(len, body['input']))
+        if letters > 300:
+            message = f'Requested {letters} tokens, max 300 tokens per request'
+            raise Refused(400, {'error': {**self.error(message)['error'], 'code': 'max_tokens_per_request'}})
+        return super().embeddings(body)
+
+
+def test_texts_that_are_too_long_together_are_cut_into_more_calls():
+    with serving(ManyTokens()) as server, Client(retry=ONCE) as client:
+        model = client.get_model(f'openai+{server.url}/v1?model={MODEL}')
+        assert len(model.encode(text=['a' * 100] * 8)) == 8
+        assert [len(asked.body['input']) for asked in server.asked] == [8, 4, 2, 2, 2, 2]
+        server.asked.clear()
+        assert len(model.encode(text=['a'] * 8)) == 8
+        assert [len(asked.body['input']) for asked in server.asked] == [8]  # how many there were was no matter
+        with pytest.raises(InputError, match='Requested 301 tokens'):
+            model.encode(text='a' * 301)
 
 
 def test_one_that_is_too_large_alone_is_an_error():
@@ -446,6 +489,7 @@ def test_other_refusals_say_nothing_of_the_number_of_inputs():
         ('OpenAI+HTTPS://host/openai/v1', 'https://host/openai', '/v1', {}),
         ('openai+http://host/api/v3?model=m%20n', 'http://host/api/v3', '', {'model': 'm n'}),
         ('openai+http://[::1]:2', 'http://[::1]:2', '', {}),
+        ('openai+http://host/post', 'http://host/post', '', {}),
     ],
 )
 def test_addresses(url, base, version, options):
@@ -460,7 +504,11 @@ def test_addresses(url, base, version, options):
         ('openai+http://user:secret@host/v1', 'user name or password'),
         ('openai+http://host/v1?api_key=secret', r'has the options \?api_key=: expected some of \?dialect=, \?model='),
         ('openai+http://host/v1?model=a&model=b', 'each once'),
-        ('openai+http://host/v1#a', 'without a #'),
+        ('openai+http://host/v1#secret', 'without a #'),
+        ('openai+http://host/v1?model=secret#a', r"'openai\+http://host/v1' is no URL .* without a #"),
+        ('openai+http://user:secret@host:0/v1', "'openai.http://host:0/v1' is not the URL of a server"),
+        ('openai+http:///v1?model=secret', "'openai.http:///v1' is not the URL of a server"),
+        ('kserve+http://host?text=secret', "'kserve.http://host' names no model"),
         ('openai+http://host/v1?dialect=other', 'dialect=other is unknown: expected vllm or llamacpp'),
         ('jinaai://', 'names no model'),
         ('jinaai://m?key=secret', r'has the options \?key=: expected some of \?base='),
@@ -573,14 +621,6 @@ def test_parameters_do_not_replace_what_the_wire_sends(name):
     steps = dialect().run(Request('/encode', DocumentArray([Document(text='a')]), {name: 'x'}))
     with pytest.raises(InputError, match=f'{name} cannot be a parameter'):
         advance(steps, None)
-
-
-def test_images_of_other_kinds_become_png():
-    with serving(VllmServer()) as server, Client() as client:
-        model = client.get_model(f'openai+{server.url}/v1')
-        model.encode(image=[encoded('BMP'), encoded('GIF'), encoded('TIFF')])
-        heads = [uri.partition(';')[0] for uri in server.asked[-1].body['images']]
-    assert heads == ['data:image/png', 'data:image/gif', 'data:image/png']
 
 
 def test_what_is_no_image_is_not_sent():

@@ -62,6 +62,8 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
     message = f'the server answered with HTTP status {status}{detail}'
     if status == 422:
         message = f'the server could not read the request (422){detail}; check the parameters'
+    elif status == 402:
+        message = f'the server wants to be paid first (402){detail}; see to the account that the token is of'
     elif status == 503:
         message = f'the model is not up (503){detail}; try again later'
     elif status == 429:
@@ -69,7 +71,7 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
     return ServerError(
         message,
         transient=status in (408, 425, 429) or 500 <= status < 600,
-        busy=status in (408, 425, 429, 502, 503, 504),
+        busy=status in (402, 408, 425, 429, 502, 503, 504),
         retry_after=seconds_of(retry_after),
     )
 

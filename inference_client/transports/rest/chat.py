@@ -10,6 +10,9 @@ from ...errors import InputError, ProtocolError
 from ...tasks.vqa import END, START
 from .content import data_uri
 
+READ_BY_ALL = frozenset({'image/jpeg', 'image/png'})
+"""Images that all servers with OpenAI's API read: llama.cpp reads no WebP, and Ollama no GIF."""
+
 CAPTION = 'Describe this image in one short sentence.'
 """What a model is asked for a caption, without a parameter `prompt`."""
 
@@ -35,7 +38,8 @@ def question_of(document: Document) -> str:
 
 def message_with(document: Document, *more: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A conversation that is one image, with what else is said."""
-    return [{'role': 'user', 'content': [{'type': 'image_url', 'image_url': {'url': data_uri(document)}}, *more]}]
+    image = {'type': 'image_url', 'image_url': {'url': data_uri(document, READ_BY_ALL)}}
+    return [{'role': 'user', 'content': [image, *more]}]
 
 
 def text_of(answer: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Container
 
 from docarray import Document
 
@@ -10,7 +11,8 @@ from ..._images import decode_image, media_type
 from ..._wire.pixels import png
 from ...errors import InputError
 
-SENT_AS_THEY_ARE = ('image/jpeg', 'image/png', 'image/webp', 'image/gif')  # what servers read; the others become PNG
+AS_THEY_ARE = frozenset({'image/jpeg', 'image/png', 'image/webp', 'image/gif'})
+"""Images that are sent as they are, where nothing else is said; the others become PNG."""
 
 
 def modality(document: Document) -> str:
@@ -39,8 +41,12 @@ def candidates(document: Document) -> list[Document]:
     return matches
 
 
-def encoded_image(document: Document) -> tuple[str, bytes]:
-    """Media type and bytes of an image: JPEG, PNG, WebP and GIF as they are, all else as PNG.
+def encoded_image(document: Document, kinds: Container[str] = AS_THEY_ARE) -> tuple[str, bytes]:
+    """Media type and bytes of an image.
+
+    Args:
+        document: which has it in `.blob` or `.tensor`.
+        kinds: media types that the server reads; all else becomes PNG.
 
     Raises:
         InputError: it is no image.
@@ -49,17 +55,17 @@ def encoded_image(document: Document) -> tuple[str, bytes]:
     if not data.blob:
         return 'image/png', png(decode_image(data.tensor))
     kind = media_type(data.blob, f'the blob of document {data.id}')
-    if kind in SENT_AS_THEY_ARE:
+    if kind in kinds:
         return kind, data.blob
     return 'image/png', png(decode_image(data.blob))
 
 
-def data_uri(document: Document) -> str:
-    """An image as `data:image/...;base64,...`."""
-    kind, data = encoded_image(document)
+def data_uri(document: Document, kinds: Container[str] = AS_THEY_ARE) -> str:
+    """An image as `data:image/...;base64,...`; `kinds` as for `encoded_image`."""
+    kind, data = encoded_image(document, kinds)
     return f'data:{kind};base64,{base64.b64encode(data).decode()}'
 
 
-def base64_image(document: Document) -> str:
-    """An image as plain base64, for servers that want no data URI."""
-    return base64.b64encode(encoded_image(document)[1]).decode()
+def base64_image(document: Document, kinds: Container[str] = AS_THEY_ARE) -> str:
+    """An image as plain base64, for servers that want no data URI; `kinds` as for `encoded_image`."""
+    return base64.b64encode(encoded_image(document, kinds)[1]).decode()

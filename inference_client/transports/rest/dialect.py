@@ -171,13 +171,16 @@ class Dialect(ABC):
         """Make a call and give the JSON that answers it.
 
         Raises:
-            InferenceError: what `failure` makes of another status than 200.
+            InferenceError: what `failure` makes of another status than 200, or of an error in place of a result.
             ProtocolError: the answer is no JSON.
         """
         answer = yield call
         if answer.status != 200:
             raise self.failure(call, answer)
-        return answer.json()
+        found = answer.json()
+        if isinstance(found, dict) and found.get('error'):
+            raise self.failure(call, answer)
+        return found
 
     def at(self, path: str) -> str:
         """A path of the version that the URL names."""
@@ -185,11 +188,16 @@ class Dialect(ABC):
 
     def ready(self) -> Steps[bool]:
         """Whether the model would answer."""
+        yield from self.knock()
+        return True
+
+    def knock(self) -> Steps[HttpAnswer]:
+        """Ask at `ready_path`, and give the answer of a server that is up: one that has no such path is, too."""
         call = get(self.at(self.ready_path))
         answer = yield call
-        if answer.status not in (200, 404, 405):  # one that has no such path is up, too
+        if answer.status not in (200, 404, 405):
             raise self.failure(call, answer)
-        return True
+        return answer
 
     def capabilities(self) -> Steps[Capabilities]:
         """What the server can do, as far as it tells; asking it again each time."""
@@ -208,7 +216,7 @@ class Dialect(ABC):
         )
 
     def failure(self, call: HttpCall, answer: HttpAnswer) -> InferenceError:
-        """The error for an answer with a status other than 200."""
+        """The error for an answer that is no result."""
         return failure(self.server, self.limits, call, answer)
 
     def in_parts(self, kind: str, items: Sequence[In], make: Make[In], read: Read[Out]) -> Steps[list[Out]]:

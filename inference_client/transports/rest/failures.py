@@ -11,10 +11,15 @@ from ...errors import (
     ModelNotFoundError,
     ProtocolError,
     RequestTooLargeError,
+    ServerError,
     UnsupportedTaskError,
 )
 from .http import HttpAnswer, HttpCall
 from .limits import Limits
+
+NO_ACCESS = re.compile('not have access to (the )?model', re.I)
+NOT_FROM_THIS = re.compile(r'not allowed to\b.*\bfrom this model', re.I)
+"""How OpenAI says with 403 that a key may not use a model, and that nobody may use it so."""
 
 NOT_SUPPORTED = re.compile('not support|not a chat model', re.I)
 NO_SUCH_API = re.compile(r'does not support .*\bapi\b', re.I)
@@ -22,7 +27,7 @@ NO_SUCH_API = re.compile(r'does not support .*\bapi\b', re.I)
 
 
 def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> InferenceError:
-    """The error for an answer with a status other than 200.
+    """The error for an answer that is no result.
 
     Args:
         server: what it is called.
@@ -31,6 +36,8 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
         answer: what came.
     """
     said, status = answer.said(), answer.status
+    if status == 200:
+        return ServerError(f'the server answered with an error in place of a result: {said}')
     if 300 <= status < 400:
         return ProtocolError(f'the server redirects to {answer.headers.get("Location", "nowhere")}: give that address')
     if status in (404, 405, 501):
@@ -41,6 +48,10 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
         if NO_SUCH_API.search(said):
             return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
         return InputError(f'the server refused the request ({status}): {said or "it gave no reason"}')
+    if status == 403 and (answer.code() == 'model_not_found' or NO_ACCESS.search(said)):
+        return ModelNotFoundError(f'the token may not use such a model ({said}): check its name, and your rights there')
+    if status == 403 and NOT_FROM_THIS.search(said):
+        return UnsupportedTaskError(f'the model cannot do this ({status}): {said}')
     if status == 413:
         limits.too_large(len(call.data))
     return http_failure(status, said, answer.headers.get('Retry-After'), len(call.data))

@@ -9,6 +9,7 @@ import orjson
 
 from ..._http import printable
 from ...errors import InputError, ProtocolError
+from .reading import told
 
 T = TypeVar('T')
 
@@ -70,6 +71,13 @@ class HttpAnswer:
                 break
             found = inner
         return printable(found if isinstance(found, str) else orjson.dumps(found).decode(), self.token)
+
+    def code(self) -> str | None:
+        """What its error is called, where OpenAI's API puts that."""
+        try:
+            return told(orjson.loads(self.content), str, 'error', 'code')
+        except ValueError:
+            return None
 
 
 Steps = Generator[HttpCall, HttpAnswer, T]

@@ -16,7 +16,7 @@ from .address import Address
 from .content import candidates, data_uri
 from .dialect import Dialect, Parameters
 from .http import HttpCall, Steps, body_of, get, post
-from .reading import by_index, entries, relevances, vectors
+from .reading import embeddings, relevances
 from .transport import RestTransport
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class InfinityDialect(Dialect):
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
-        self.model = address.options.get('model')
+        self.model = address.options.get('model') or None
         self.limits.inputs.update(MOST)
         self._known = False  # whether the server was looked at
         self._reranks = False
@@ -100,7 +100,7 @@ class InfinityDialect(Dialect):
         return self._call(kind, inputs, parameters)
 
     def read_embeddings(self, call: HttpCall, answer: Any) -> list[Row]:
-        return vectors([entry.get('embedding') for entry in by_index(entries(answer, 'data', call.inputs))])
+        return embeddings(call, answer)
 
     def capabilities(self) -> Steps[Capabilities]:
         yield from self.prepare()

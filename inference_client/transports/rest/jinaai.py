@@ -24,7 +24,7 @@ from .address import Address, address_of, options_of
 from .content import base64_image, candidates
 from .dialect import Dialect, Parameters
 from .http import HttpAnswer, HttpCall, Steps, body_of, get, post
-from .reading import by_index, entries, relevances, told, vectors
+from .reading import embeddings, relevances, told
 from .transport import RestTransport
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class JinaAIDialect(Dialect):
         )
 
     def read_embeddings(self, call: HttpCall, answer: Any) -> list[Row]:
-        return vectors([entry.get('embedding') for entry in by_index(entries(answer, 'data', call.inputs))])
+        return embeddings(call, answer)
 
     def capabilities(self) -> Steps[Capabilities]:
         """What the API tells of the model, else what its name does; asking this costs nothing."""

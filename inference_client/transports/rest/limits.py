@@ -14,6 +14,9 @@ from ...errors import ServerError
 COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
 """How servers say that it is the number of inputs that is too large."""
 
+SUMMED = re.compile(r'tokens per request', re.I)
+"""How OpenAI says that the inputs are too long together."""
+
 UNLIMITED = 1 << 60
 
 
@@ -36,7 +39,9 @@ class Limits:
         return self.inputs.get(modality, UNLIMITED)
 
     def too_many(self, said: str, inputs: int) -> bool:
-        """Note a refusal, and say whether it was for the number of inputs."""
+        """Note a refusal, and say whether fewer inputs would do."""
+        if inputs > 1 and SUMMED.search(said):
+            return True  # and nothing is learned of others, which may be shorter
         if inputs < 2 or not COUNTED.search(said):
             return False
         named = [number for number in map(int, re.findall(r'\d{1,9}', said)) if 0 < number < inputs]

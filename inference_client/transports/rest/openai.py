@@ -18,11 +18,11 @@ from ..._scores import score_by_relevance
 from ..._spec import Capabilities
 from ...errors import ConfigurationError, InferenceError, InputError, ProtocolError, UnsupportedTaskError
 from .address import Address
-from .chat import caption_prompt, message_with, question_of, text_of
+from .chat import READ_BY_ALL, caption_prompt, message_with, question_of, text_of
 from .content import base64_image, candidates, data_uri, modality
 from .dialect import Dialect, Parameters
 from .http import HttpAnswer, HttpCall, Steps, body_of, get, post
-from .reading import by_index, entries, relevances, told, vectors
+from .reading import by_index, embeddings, entries, relevances, told, vectors
 from .transport import RestTransport
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class OpenAIDialect(Dialect):
         self.kind = address.options.get('dialect')
         if self.kind is not None and self.kind not in OWNERS.values():
             raise ConfigurationError(f'?dialect={self.kind} is unknown: expected {" or ".join(OWNERS.values())}')
+        self._entry: Mapping[str, Any] | None = None  # of the model in `/models`, once that was asked
         self._sees: bool | None = None  # whether the model takes images, where the server tells
         self._marker = MARKER
         self._known = False  # whether the server was looked at
@@ -60,12 +61,13 @@ class OpenAIDialect(Dialect):
 
     def prepare(self) -> Steps[None]:
         if not self.model:
-            models = yield from self._models()
-            names = [str(entry.get('id')) for entry in models]
-            if len(names) != 1:
-                offered = ', '.join(names) or 'none'
+            models = _listed((yield from self.ask(get(self.at(self.ready_path)))))
+            if models is None:
+                raise ProtocolError('the answer has no "data" with models: is this an OpenAI-style server?')
+            self._learn(models)
+            if not self.model:
+                offered = ', '.join(str(entry.get('id')) for entry in models) or 'none'
                 raise ConfigurationError(f'the URL names no model, and the server has {offered}: add ?model=')
-            self.model = names[0]
 
     def rank(self, documents: Sequence[Document], parameters: Parameters) -> Steps[None]:
         """By `/rerank` if all is text, else, and where there is none, by the cosines of embeddings."""
@@ -105,10 +107,11 @@ class OpenAIDialect(Dialect):
             body = body_of(parameters, model=self.model, input=texts, encoding_format='float')
             return post(self.at('/embeddings'), body, count)
         if self.kind == 'llamacpp':
-            prompts = [{'prompt_string': self._marker, 'multimodal_data': [base64_image(one)]} for one in documents]
+            files = [base64_image(one, READ_BY_ALL) for one in documents]
+            prompts = [{'prompt_string': self._marker, 'multimodal_data': [file]} for file in files]
             return post('/embeddings', body_of(parameters, model=self.model, content=prompts), count)
         if self._cohere:
-            images = [data_uri(document) for document in documents]
+            images = [data_uri(document, READ_BY_ALL) for document in documents]
             body = body_of(parameters, model=self.model, images=images, embedding_types=['float'])
             return post(COHERE, body, count)
         messages = message_with(documents[0])  # with another one it would be one prompt of both
@@ -121,20 +124,25 @@ class OpenAIDialect(Dialect):
             return vectors(entries(found, 'float', call.inputs))
         if self.kind == 'llamacpp' and isinstance(answer, list):  # its own form
             return vectors([_only_row(entry) for entry in by_index(entries(answer, None, call.inputs))])
-        return vectors([entry.get('embedding') for entry in by_index(entries(answer, 'data', call.inputs))])
-
-    def ask(self, call: HttpCall) -> Steps[Any]:
-        answer = yield from super().ask(call)
-        if isinstance(answer, dict) and 'unexpected endpoint' in str(answer.get('error', '')).lower():
-            raise UnsupportedTaskError(f'the server has no {call.path}')  # so LM Studio says 404
-        return answer
+        return embeddings(call, answer)
 
     def failure(self, call: HttpCall, answer: HttpAnswer) -> InferenceError:
         error = super().failure(call, answer)
+        if answer.status == 200 and 'unexpected endpoint' in error.message.lower():
+            error = UnsupportedTaskError(f'the server has no {call.path}')  # so LM Studio says 404
         if call.path == COHERE and isinstance(error, UnsupportedTaskError):
             self.limits.inputs['image'] = 1
             self._cohere = False
         return error
+
+    def ready(self) -> Steps[bool]:
+        """By `/models`; a llama.cpp server has that while it loads, too, so it is asked for its health besides."""
+        answer = yield from self.knock()
+        if answer.status == 200:
+            self._learn(_listed(answer.json()) or ())
+        if self.kind == 'llamacpp':
+            yield from self._seen('/health')
+        return True
 
     def capabilities(self) -> Steps[Capabilities]:
         yield from self.ready()
@@ -143,9 +151,9 @@ class OpenAIDialect(Dialect):
         return self.known()
 
     def known(self) -> Capabilities:
-        modalities = {'text'} if self.kind is None or self._sees is False else {'text', 'image'}
-        most = self.limits.inputs.get('text')
-        return Capabilities(None, frozenset(modalities), self.size, most, self.limits.tokens)
+        known = self.kind is None or self._sees is not None  # a vLLM does not tell
+        modalities = frozenset({'text', 'image'} if self._sees else {'text'}) if known else None
+        return Capabilities(None, modalities, self.size, self.limits.inputs.get('text'), self.limits.tokens)
 
     def embed(self, kind: str, documents: Sequence[Document], parameters: Parameters) -> Steps[list[Row]]:
         cohere = self._cohere
@@ -156,29 +164,32 @@ class OpenAIDialect(Dialect):
                 raise
             return (yield from super().embed(kind, documents, parameters))
 
-    def _models(self) -> Steps[list[dict[str, Any]]]:
-        answer = yield from self.ask(get(self.at('/models')))
-        found = answer.get('data') if isinstance(answer, dict) else answer  # some send the list alone
-        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            raise ProtocolError('the answer has no "data" with models: is this an OpenAI-style server?')
-        return found
+    def _learn(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what `/models` says of the model, which is the only one unless the URL names it."""
+        if not self.model and len(models) == 1:
+            self.model = str(models[0].get('id'))
+        self._entry = next((one for one in models if one.get('id') == self.model), {})
+        self.kind = self.kind or OWNERS.get(str(self._entry.get('owned_by')))
+
+    def _seen(self, path: str) -> Steps[Any]:
+        """What the server tells at a path; None where it has none, or a key of few rights may not see it."""
+        try:
+            return (yield from self.ask(get(path)))
+        except InferenceError as error:
+            if error.transient:  # another time it may tell
+                raise
+            return None
 
     def _look(self) -> Steps[None]:
         """See what kind of server it is and whether its model takes images, once."""
         if self._known:
             return
-        models: list[dict[str, Any]] = []
-        try:
-            models = yield from self._models()
-        except InferenceError as error:
-            if error.transient:
-                raise
-            # Else it has none, or a key of few rights may not see it: what the model cannot do will show.
-        entry: Mapping[str, Any] = next((one for one in models if one.get('id') == self.model), {})
-        self.kind = self.kind or OWNERS.get(str(entry.get('owned_by')))
-        self.limits.tokens = told(entry, int, 'max_model_len')
+        if self._entry is None:
+            found = yield from self._seen(self.at(self.ready_path))
+            self._learn(_listed(found) or ())  # without any, what the model cannot do will show
+        self.limits.tokens = told(self._entry, int, 'max_model_len')
         if self.kind == 'llamacpp':
-            yield from self._look_closer(entry)
+            yield from self._look_closer()
         self._known = True
 
     def _look_for_vision(self) -> Steps[None]:
@@ -187,14 +198,13 @@ class OpenAIDialect(Dialect):
         if self._sees is False:
             raise UnsupportedTaskError(f'model {self.model!r} takes no images: it has no vision part (mmproj)')
 
-    def _look_closer(self, entry: Mapping[str, Any]) -> Steps[None]:
+    def _look_closer(self) -> Steps[None]:
         """Read what only a llama.cpp server tells: in its entry of the model, and in its properties."""
-        answer = yield get('/props')
-        found = answer.json() if answer.status == 200 else {}
+        found = yield from self._seen('/props')
         self._sees = told(found, bool, 'modalities', 'vision')
         self._marker = told(found, str, 'media_marker') or MARKER
         self.limits.tokens = told(found, int, 'default_generation_settings', 'n_ctx')
-        self.size = self.size or told(entry, int, 'meta', 'n_embd')
+        self.size = self.size or told(self._entry, int, 'meta', 'n_embd')
 
     def _relevances(self, texts: Sequence[str], parameters: Parameters) -> Steps[list[float]]:
         """How relevant the texts are to the first one."""
@@ -216,6 +226,12 @@ class OpenAIDialect(Dialect):
         call = post(self.at('/chat/completions'), body_of(parameters, model=self.model, messages=messages))
         answer = yield from self.ask(call)
         document.tags['response'] = text_of(answer)
+
+
+def _listed(answer: Any) -> list[dict[str, Any]] | None:
+    """The models in an answer of `/models`, if that is what it is."""
+    found = answer.get('data') if isinstance(answer, dict) else answer  # some send the list alone
+    return found if isinstance(found, list) and all(isinstance(entry, dict) for entry in found) else None
 
 
 def _only_row(entry: Mapping[str, Any]) -> Any:

@@ -65,6 +65,11 @@ def vectors(values: Sequence[Any]) -> list[Row]:
     return rows
 
 
+def embeddings(call: HttpCall, answer: Any) -> list[Row]:
+    """What `/embeddings` gives for each input of a call, in their order."""
+    return vectors([entry.get('embedding') for entry in by_index(entries(answer, 'data', call.inputs))])
+
+
 def relevances(call: HttpCall, answer: Any) -> list[float]:
     """What `/rerank` says of each candidate of a call, in their order."""
     return [number(entry, 'relevance_score', 'score') for entry in by_index(entries(answer, 'results', call.inputs))]

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 pytest.importorskip('onnxruntime')
 
 from docarray import Document, DocumentArray
+from isolated import output_of
 from PIL import Image
+from strategies import share
 
 from inference_client.engines import _labels, _minilm
 from inference_client.engines._imagenet import views
@@ -302,6 +304,65 @@ class TestAnswers:
         answer = engine.answer([np.zeros((8, 8, 3), np.uint8)], [prompt], {})[0]
         assert isinstance(answer, str)
         assert answer
+
+
+# What the tokenizer treats each in a way of its own, by itself and in runs that are longer than a piece.
+ATOMS = [
+    *'aéß猫한☕ŉİ.[] \n\0\xa0\u200b\u0301\u0345\u302e\uff21\U0001d165\ud800',
+    *('word', 'e\u0301', '[SEP]', '[CLS]x', 'SEP]', 99 * 'b', 100 * 'b', 101 * 'b'),
+]
+LONG_TEXTS = st.lists(
+    st.tuples(st.sampled_from(ATOMS) | st.characters(), st.sampled_from([1, 1, 2, 30, 101, 300])), max_size=12
+).map(lambda runs: ''.join(atom * times for atom, times in runs))
+
+
+@pytest.fixture(scope='module')
+def tokenizer():
+    tokenizers = pytest.importorskip('tokenizers')
+    made = tokenizers.Tokenizer.from_file(str(_minilm.TOKENIZER))
+    made.enable_truncation(_minilm.MAX_TOKENS)
+    made.no_padding()
+    return made
+
+
+class TestBeginning:
+    @settings(max_examples=share(200), deadline=None)
+    @given(text=LONG_TEXTS, piece=st.integers(7, 200))
+    def test_it_has_the_tokens_of_the_whole(self, tokenizer, text, piece):
+        whole = tokenizer.encode(text.encode('utf-8', 'replace').decode()).ids
+        assert tokenizer.encode(_minilm.beginning(tokenizer, text, piece)).ids == whole
+
+    @pytest.mark.parametrize(
+        'text',
+        [
+            *('the cat sat. ' * 900, 'x' * 9000 + ' cat', 'é' * 9000 + '. cat', '猫' * 9000, 'a[SEP]' * 3000),
+            *(' ' * 9000 + 'cat', '\0' * 9000 + 'cat', '\u0301' * 9000 + 'cat'),
+        ],
+    )
+    def test_so_do_long_ones_in_pieces_of_the_usual_size(self, tokenizer, text):
+        short = _minilm.beginning(tokenizer, text)
+        assert len(short) < len(text)
+        assert tokenizer.encode(short).ids == tokenizer.encode(text).ids
+
+    def test_its_last_token_is_of_a_word_that_is_whole(self, tokenizer):
+        for words in range(_minilm.MAX_TOKENS - 3, _minilm.MAX_TOKENS + 3):
+            text = 'a ' * words + 'b' * 4000 + 'c d' * 1000
+            assert tokenizer.encode(_minilm.beginning(tokenizer, text)).ids == tokenizer.encode(text).ids
+
+    def test_text_of_any_length_needs_little_memory(self):
+        pytest.importorskip('resource')
+        grown = output_of("""
+            import resource
+            from inference_client.engines._minilm import TextEncoder
+
+            encode, size = TextEncoder(threads=1), 8 << 20
+            encode(['cat ' * 1000] * 16)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            for text in ('a' * size, '\\0' * size, 'the cat sat. ' * (size // 13)):
+                encode([text])
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """)
+        assert int(grown) / 1024 < 40  # MB, of which a text and its copy are 17; the tokenizer would take 2,000
 
 
 class TestModelFile:

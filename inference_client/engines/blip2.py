@@ -23,6 +23,7 @@ from ..errors import ConfigurationError
 from ._blip2_names import COMPANION, GENERATION, RETRIEVAL, architectures, companion, embedding_size, source
 from ._generation import generation
 from ._names import parse_name, require
+from ._texts import cut
 from ._torch import OPTIONS, device_of, dtype_of, precision_of, rows_of
 from .base import MultimodalEngine, Parameters
 
@@ -171,7 +172,8 @@ class Blip2Engine(MultimodalEngine):
         if 'images' in content:
             given['images'] = [Image.fromarray(image) for image in content['images']]
         if 'text' in content:
-            given['text'] = [text.encode('utf-8', 'replace').decode() for text in content['text']]
+            read = self._processor.tokenizer
+            given['text'] = [cut(text, read.model_max_length, read.truncation_side) for text in content['text']]
         with self._preparing:
             inputs = self._processor(**given, padding=True, truncation=True, return_tensors='pt')
         return inputs.to(self._device, self._dtype)

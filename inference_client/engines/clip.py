@@ -17,6 +17,7 @@ from .._registered import nearest
 from ..errors import ConfigurationError
 from . import _hub
 from ._names import parse_name, require
+from ._texts import cut
 from ._torch import OPTIONS, device_of, dtype_of, precision_of, rows_of
 from .base import MultimodalEngine, Parameters
 
@@ -60,7 +61,7 @@ class ClipEngine(MultimodalEngine):
         self._model.eval()
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._tokenizing = threading.Lock()  # some tokenizers are not made for threads
-        self.max_tokens = self._tokenizer.context_length
+        self.max_tokens: int = self._tokenizer.context_length
         self.embedding_size = open_clip.get_model_config(architecture)['embed_dim']
         self.logit_scale = float(self._model.logit_scale.detach().exp())
 
@@ -73,12 +74,11 @@ class ClipEngine(MultimodalEngine):
         """Embed texts, each cut at the model's context length (of CLIP: 77 tokens)."""
         import torch
 
-        # Tokenizers refuse lone surrogates, which Python strings may hold.
-        sound = [text.encode('utf-8', 'replace').decode() for text in texts]
+        short = [cut(text, self.max_tokens) for text in texts]
         rows = []
-        for start in range(0, len(sound), _AT_ONCE):
+        for start in range(0, len(short), _AT_ONCE):
             with self._tokenizing:
-                tokens = self._tokenizer(sound[start : start + _AT_ONCE])
+                tokens = self._tokenizer(short[start : start + _AT_ONCE])
             with torch.inference_mode():
                 rows.append(rows_of(self._model.encode_text(tokens.to(self._device))))
         return np.concatenate(rows)

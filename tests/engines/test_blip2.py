@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_models_for_retrieval_embed_both_as_transformers_does(models, blip2_file
     ranked = models['itm'].rank(reference=photos[0], candidates=texts)[0].matches
     found = {match.text: match.scores['clip_score_cosine'].value for match in ranked}
     assert [found[text] for text in texts] == pytest.approx(list(cosines), abs=1e-5)
+
+
+def test_a_text_of_any_length_needs_little_memory(blip2_files):
+    engine = load_engine(f'blip2:{blip2_files}/itm')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = engine.encode_text([8_000_000 * 'a', 2_000_000 * 'cat '], {})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # kB
+    np.testing.assert_allclose(rows, engine.encode_text([1000 * 'a', 1000 * 'cat '], {}), atol=1e-5)
+
+
+def test_a_text_is_cut_where_its_tokenizer_says(blip2_files, tmp_path):
+    shutil.copytree(blip2_files / 'itm', tmp_path / 'left')
+    settings = tmp_path / 'left' / 'tokenizer_config.json'
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), 'truncation_side': 'left'}))
+    for folder, read in ((blip2_files / 'itm', 'cat '), (tmp_path / 'left', 'dog ')):
+        long, short = load_engine(f'blip2:{folder}').encode_text([9000 * 'cat ' + 1000 * 'dog ', 1000 * read], {})
+        np.testing.assert_allclose(long, short, atol=1e-5)
 
 
 @pytest.mark.parametrize('kind', ['opt', 't5', 'itm'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 
 import numpy as np
 import open_clip
@@ -11,10 +12,13 @@ import torch
 from directory import model_directory
 from docarray import Document
 from huggingface_hub import constants
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from isolated import output_of
 
 from inference_client import Capabilities, Client, ConfigurationError, ServerError, TaskFallbackWarning
 from inference_client.engines import _hub, loader
+from inference_client.engines._texts import cut, sound
 from inference_client.engines.clip import ClipEngine
 from inference_client.engines.loader import engine_class, load_engine
 from inference_client.testing import EngineConformance
@@ -120,6 +124,40 @@ def test_large_batches_are_as_small_ones(by_file):
 def test_texts_need_not_be_sound(by_file):
     """A lone surrogate has no UTF-8; JSON brings them."""
     assert np.isfinite(load_engine(by_file).encode_text(['a \ud800 b'], {})).all()
+
+
+RUNS = [*'aé猫☕. \n\xa0\u200b', 'ab ', '12', '&amp;', '&eacute;', '<b>', '<end_of_text>']
+LONG_TEXTS = st.lists(
+    st.tuples(
+        st.sampled_from(RUNS) | st.characters(codec='ascii', exclude_categories=['Cc']), st.sampled_from([1, 70, 3000])
+    ),
+    max_size=8,
+).map(lambda runs: ''.join(characters * times for characters, times in runs))
+
+
+@pytest.fixture(scope='module')
+def tokenizer():
+    return open_clip.tokenizer.SimpleTokenizer()
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=LONG_TEXTS)
+def test_a_text_that_is_cut_has_the_tokens_of_the_whole(tokenizer, text):
+    assert torch.equal(tokenizer([cut(text, 77)]), tokenizer([sound(text)]))
+
+
+def test_a_text_of_any_length_needs_little_memory(by_file):
+    engine = load_engine(by_file)
+    texts = [8_000_000 * 'a', 4_000_000 * 'a ', 8_000_000 * ' ' + 'cat']
+    tracemalloc.start()
+    try:
+        rows = engine.encode_text(texts, {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30_000_000
+    np.testing.assert_allclose(rows[1], engine.encode_text(['a ' * 80], {})[0], atol=1e-5)
+    np.testing.assert_allclose(rows[2], engine.encode_text(['cat'], {})[0], atol=1e-5)
 
 
 def test_what_it_can_do_is_known(by_file, clip_files):

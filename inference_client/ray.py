@@ -60,6 +60,7 @@ class Worker:
 
     task: ClassVar[str]
     column: ClassVar[str]
+    _replaced: str | None = None  # a column of the input in whose place one of the task's comes back
 
     def __init__(
         self,
@@ -96,13 +97,25 @@ class Worker:
         if not isinstance(batch, dict):
             raise InputError(f"the batch is a {type(batch).__name__}: expected batch_format='numpy' of map_batches")
         kept = {name: _column(batch, name) for name in (batch if self._keep is None else self._keep)}
+        self._check(kept, self._adds())
         inputs = Contents(self._inputs(batch))
         rows = [row_of(answer, self.task) for answer in self._model.stream(self.task, inputs, **self._options)]
         answered = self._columns(rows)
-        for name in answered:
-            if name in kept:
-                raise InputError(f'the batch has a column {name!r} already: rename it, or leave it out with keep=')
+        self._check(kept, answered)  # a fallback adds others
         return {**kept, **answered}
+
+    def _adds(self) -> list[str]:
+        """Names of the columns that are added, as far as they are known before anything is asked."""
+        return [self.column, *(['error'] if self._returns_errors else [])]
+
+    def _check(self, kept: Iterable[str], added: Iterable[str]) -> None:
+        for name in kept:
+            if name in added and name != self._replaced:
+                raise InputError(f'the batch has a column {name!r} already: rename it, or leave it out with keep=')
+
+    @property
+    def _returns_errors(self) -> bool:
+        return self._options.get('on_item_error') == 'return'
 
     def _inputs(self, batch: dict[str, Any]) -> Iterable[Any]:
         name = self._image or self._text or next((one for one in GUESSED if one in batch), None)
@@ -114,8 +127,8 @@ class Worker:
         return (image_of(value, self._allow_private) for value in values)
 
     def _columns(self, rows: list[Row]) -> dict[str, Any]:
-        errors = self._options.get('on_item_error') == 'return'
-        table = table_of([{name: row[name] for name in row if name != 'input'} for row in rows], {}, errors)
+        kept = [{name: row[name] for name in row if name != 'input'} for row in rows]
+        table = table_of(kept, {}, self._returns_errors)
         columns = {name: table[name].combine_chunks() for name in table.column_names}
         if self.column in columns:
             self._type = columns[self.column].type
@@ -144,7 +157,7 @@ class Answerer(Worker):
     Args:
         model: as of `Worker`.
         question: one for all images.
-        question_column: in its place, name of the column with questions.
+        question_column: in its place, name of the column with questions; one called `question` is replaced.
         arguments: as of `Worker`.
     """
 
@@ -163,8 +176,12 @@ class Answerer(Worker):
             raise InputError('expected one of question= and question_column=')
         super().__init__(model, **arguments)
         self._question_column = question_column
+        self._replaced = 'question' if question_column == 'question' else None
         if question is not None:
             self._options['question'] = question
+
+    def _adds(self) -> list[str]:
+        return ['question', *super()._adds()]
 
     def _inputs(self, batch: dict[str, Any]) -> Iterable[Any]:
         images = super()._inputs(batch)

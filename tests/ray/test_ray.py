@@ -249,6 +249,31 @@ def test_columns_of_each_task(photo):
                 assert values[0] == expected.tags['response']
 
 
+def test_the_column_of_questions_may_have_the_name_of_the_tasks(photo):
+    batch = {'image': np.array([photo], object), 'question': np.array(['a cat?'], object)}
+    answered = Answerer('local://embedded', question_column='question')(batch)
+    assert list(answered) == ['image', 'question', 'response']
+    assert answered['question'].to_pylist() == ['Question: a cat? Answer:']
+
+
+@pytest.mark.parametrize(
+    ('worker', 'arguments', 'taken'),
+    [
+        (Encoder, {}, 'embedding'),
+        (Captioner, {'on_item_error': 'return'}, 'error'),
+        (Answerer, {'question': 'a cat?'}, 'question'),
+        (Answerer, {'question_column': 'q'}, 'response'),
+        (Answerer, {'question_column': 'q'}, 'question'),
+        (Ranker, {'candidates': ['a']}, 'matches'),
+    ],
+)
+def test_names_that_are_taken_are_told_before_anything_is_asked(worker, arguments, taken, photo):
+    batch = {'image': np.array([photo], object), 'q': np.array(['a?'], object), taken: np.ones(1)}
+    with http_peer(embed_json) as (url, asked), pytest.raises(InputError, match=f"has a column '{taken}' already"):
+        worker(url, **arguments)(batch)
+    assert asked == []
+
+
 def test_a_row_without_candidates_fails_alone():
     worker = Ranker('local://embedded', candidates_column='names', on_item_error='return', keep=[])
     names = np.array([None, np.array(['a', 'b'], object)], object)
@@ -284,7 +309,6 @@ def test_what_is_of_no_use():
         (lambda: Encoder()({'a': np.arange(2)}), 'the batch has the columns a: say which one with image= or text='),
         (lambda: Encoder(text='b')({'a': np.arange(2)}), "the batch has no column 'b': it has a"),
         (lambda: Encoder(keep=['b'])({'text': np.array(['a'])}), "the batch has no column 'b': it has text"),
-        (lambda: Encoder()({'text': np.array(['a']), 'embedding': np.ones(1)}), "a column 'embedding' already"),
         (lambda: Encoder()([]), "expected batch_format='numpy'"),
         (lambda: Encoder()({'text': np.array([''])}), 'the text is empty'),
     ):

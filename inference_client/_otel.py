@@ -22,9 +22,8 @@ def find_tools() -> Tools | None:
     trace, metrics = sys.modules.get('opentelemetry.trace'), sys.modules.get('opentelemetry.metrics')
     tracers = None if trace is None else trace.get_tracer_provider()
     meters = None if metrics is None else metrics.get_meter_provider()
-    if _is_idle(tracers) and _is_idle(meters):
-        return None
-    return _tools(tracers, meters)
+    tracers, meters = (None if _is_idle(one) else one for one in (tracers, meters))
+    return None if tracers is None and meters is None else _tools(tracers, meters)
 
 
 def _is_idle(provider: Any) -> bool:
@@ -34,7 +33,13 @@ def _is_idle(provider: Any) -> bool:
 
 @lru_cache(maxsize=1)
 def _tools(tracers: Any, meters: Any) -> Tools:
-    return Tools(tracers, meters)
+    return Tools(tracers, _metrics(meters))
+
+
+@lru_cache(maxsize=1)
+def _metrics(meters: Any) -> Metrics:
+    """Made once for a provider, whichever way traces go: the SDK warns of a second time."""
+    return Metrics(meters)
 
 
 class Tools:
@@ -43,26 +48,40 @@ class Tools:
     Attributes:
         trace: the API's module.
         tracer: makes spans.
+        metrics: what is measured.
+    """
+
+    def __init__(self, tracers: Any, metrics: Metrics) -> None:
+        from opentelemetry import trace
+
+        self.trace = trace
+        self.tracer = (tracers or trace.get_tracer_provider()).get_tracer(SCOPE, __version__)
+        self.metrics = metrics
+
+
+class Metrics:
+    """What is measured.
+
+    Attributes:
         call: histogram of the seconds of calls.
         batch: of batches, with all their attempts.
         attempt: of attempts.
         documents: counts documents, by what came of them.
     """
 
-    def __init__(self, tracers: Any, meters: Any) -> None:
-        from opentelemetry import metrics, trace
+    def __init__(self, meters: Any) -> None:
+        from opentelemetry import metrics
 
-        self.trace = trace
-        self.tracer = (tracers or trace.get_tracer_provider()).get_tracer(SCOPE, __version__)
-        self._meter = (meters or metrics.get_meter_provider()).get_meter(SCOPE, __version__)
-        self.call = self.histogram('gen_ai.client.operation.duration', 'Task calls.')
-        self.batch = self.histogram('inference.client.batch.duration', 'Requests, with all their attempts.')
-        self.attempt = self.histogram('inference.client.attempt.duration', 'Attempts to send a request.')
+        # Not the API's own provider, whose instruments become those of one that is set up later.
+        self._meter = (meters or metrics.NoOpMeterProvider()).get_meter(SCOPE, __version__)
+        self.call = self._histogram('gen_ai.client.operation.duration', 'Task calls.')
+        self.batch = self._histogram('inference.client.batch.duration', 'Requests, with all their attempts.')
+        self.attempt = self._histogram('inference.client.attempt.duration', 'Attempts to send a request.')
         self.documents = self._meter.create_counter(
-            'inference.client.documents', '{document}', 'Documents that were answered, or failed for good.'
+            'inference.client.documents', '{document}', 'Documents that were sent, and answered or failed for good.'
         )
 
-    def histogram(self, name: str, description: str) -> Any:
+    def _histogram(self, name: str, description: str) -> Any:
         """One of seconds."""
         create = self._meter.create_histogram
         advice = 'explicit_bucket_boundaries_advisory'  # unknown to older ones, whose boundaries are for milliseconds

@@ -102,7 +102,7 @@ class CallTrace(Timed):
             labels['gen_ai.request.model'] = spec.name
         if self._wire:
             labels.update(_server(url))
-        super().__init__(tools, tools.call, f'{task} {spec.name}' if spec.named else task, labels)
+        super().__init__(tools, tools.metrics.call, f'{task} {spec.name}' if spec.named else task, labels)
 
     @property
     def _wire(self) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ class CallTrace(Timed):
         """Begin a batch of so many documents, given the place of the first."""
         told = {'inference.batch.documents': documents, 'inference.batch.first': first}
         name = f'{self._task} batch'
-        batch = BatchTrace(self._tools, self._tools.batch, name, self._labels, self.context, attributes=told)
+        batch = BatchTrace(self._tools, self._tools.metrics.batch, name, self._labels, self.context, attributes=told)
         self._open.add(batch)
         return batch
 
@@ -123,7 +123,7 @@ class CallTrace(Timed):
         kind = 'INTERNAL' if self._scheme == 'local' else 'CLIENT'
         told = {**self._wire, 'inference.attempt': batch.attempts}
         name = f'{self._task} attempt'
-        attempt = AttemptTrace(self._tools, self._tools.attempt, name, self._labels, batch.context, kind, told)
+        attempt = AttemptTrace(self._tools, self._tools.metrics.attempt, name, self._labels, batch.context, kind, told)
         batch.attempt = attempt
         return attempt.inject()
 
@@ -144,7 +144,7 @@ class CallTrace(Timed):
         batch.end(_name(error))
         if documents:
             labels = dict(self._labels) if error is None else {**self._labels, 'error.type': type(error).__name__}
-            self._tools.documents.add(documents, labels)
+            self._tools.metrics.documents.add(documents, labels)
 
     def close(self, error: BaseException | None, documents: int) -> None:
         """The call came to its end, with what is still under way.

@@ -417,6 +417,41 @@ def test_nothing_is_told_where_nothing_is_set_up():
     assert output_of(code) == 'None'
 
 
+METRICS = 'metrics.set_meter_provider(Telling([InMemoryMetricReader()]))'
+TRACES = """
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    trace.set_tracer_provider(TracerProvider())
+"""
+
+
+@pytest.mark.parametrize('parts', [(METRICS,), (METRICS, TRACES), (TRACES, METRICS)])
+def test_instruments_are_made_once(parts):
+    """Where metrics alone are set up, and where traces are sooner or later; the SDK warns of two of one name."""
+    code = """
+    import logging, sys
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from inference_client.testing import FakeTransport, client_for
+
+    class Telling(MeterProvider):
+        def get_meter(self, name, *arguments, **options):
+            if name == 'inference_client':
+                print('asked for a meter')
+            return super().get_meter(name, *arguments, **options)
+
+    logging.basicConfig(stream=sys.stdout)
+    model = client_for(FakeTransport()).get_model('m')
+    """
+    for part in parts:
+        code += f"""{part}
+    model.encode(text='a')
+    model.encode(text='b')
+    """
+    assert output_of(code) == 'asked for a meter'
+
+
 def test_another_distribution_of_the_name(tmp_path):
     """Such as one that puts only its own part into the namespace."""
     (tmp_path / 'opentelemetry').mkdir()

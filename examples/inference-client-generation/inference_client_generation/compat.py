@@ -61,6 +61,9 @@ class Unboxed:
 
     def upscale(self, **arguments: Any) -> Any:
         """The bytes of an image; needs the plugin inference-client-upscale."""
+        named = arguments.get('image_format')
+        if isinstance(named, str):
+            arguments['image_format'] = 'jpeg' if named.lower() == 'jpg' else named.lower()
         return self._run('upscale', arguments, lambda found: found[0].blob)
 
     def generate(self, prompt: Any = None, **arguments: Any) -> Any:

@@ -149,8 +149,12 @@ def test_bare_rankings(model):
 def test_a_bare_image():
     pytest.importorskip('inference_client_upscale')
     with Client(trust_env=False) as client:
-        scaled = unboxed(client.get_model('local://upscale')).upscale(image=png(), scale='12:8')
-    assert Image.open(io.BytesIO(scaled)).size == (12, 8)
+        bare = unboxed(client.get_model('local://upscale'))
+        scaled = [
+            Image.open(io.BytesIO(bare.upscale(image=png(), scale='12:8', **named)))
+            for named in ({}, {'image_format': 'jpg'}, {'image_format': 'JPEG'}, {'image_format': 'png'})
+        ]
+    assert [(one.size, one.format) for one in scaled] == [((12, 8), 'JPEG')] * 3 + [((12, 8), 'PNG')]
 
 
 def test_documents_stay_documents(model):

@@ -75,6 +75,10 @@ class Registered:
         declared = DECLARED.get(self.kind)
         if declared and not hasattr(loaded, declared):
             raise PluginError(f'{what} does not say its {declared!r}: the class {loaded.__name__} must have it')
+        if self.kind == 'engine' and isinstance(loaded.tasks, str):
+            raise PluginError(
+                f'{what} has tasks = {loaded.tasks!r}: expected a set of names, such as frozenset({{{loaded.tasks!r}}})'
+            )
         missing = sorted(getattr(loaded, '__abstractmethods__', ()))
         if missing:
             raise PluginError(f'{what} is incomplete: the class {loaded.__name__} must define {", ".join(missing)}')

@@ -113,6 +113,41 @@ def test_what_it_lacks_or_breaks_is_said(engine, endpoint, content, kind, words)
         ask(engine(), endpoint, **content)
 
 
+class Giving(Seeing):
+    """Gives what it was made with."""
+
+    def __init__(self, given):
+        self.encode_text = self.encode_image = self.caption_image = self.answer = lambda *_: given
+
+
+TWO = 'for 2 images: expected a list of 2 str$'
+SHAPE = r'for 2 inputs: expected float32 of shape \(2, d\)$'
+
+
+@pytest.mark.parametrize(
+    ('task', 'given', 'words'),
+    [
+        ('caption', ['a'], f'^caption_image gave 1 str {TWO}'),
+        ('caption', ['a', 'b', 'c'], f'^caption_image gave 3 str {TWO}'),
+        ('caption', 'ab', f'^caption_image gave a str {TWO}'),
+        ('caption', None, f'^caption_image gave a NoneType {TWO}'),
+        ('caption', [], f'^caption_image gave 0 {TWO}'),
+        ('vqa', ['a', 5], f'^answer gave 2 int and str {TWO}'),
+        ('vqa', ['a'], f'^answer gave 1 str {TWO}'),
+        ('encode', np.zeros((1, 4), np.float32), rf'^encode_image gave float32 of shape \(1, 4\) {SHAPE}'),
+        ('encode', np.zeros((3, 4), np.float32), rf'^encode_image gave float32 of shape \(3, 4\) {SHAPE}'),
+        ('encode', np.zeros(2, np.float32), rf'^encode_image gave float32 of shape \(2,\) {SHAPE}'),
+        ('encode', [['a'], ['b']], rf'^encode_image gave <U1 of shape \(2, 1\) {SHAPE}'),
+        ('rank', np.zeros((3, 4), np.float32), rf'^encode_text gave float32 of shape \(3, 4\) {SHAPE}'),
+    ],
+)
+def test_what_a_method_gives_is_counted(task, given, words):
+    images = [Document(tensor=np.zeros((2, 2, 3), np.uint8), tags={'prompt': 'q'}) for _ in range(2)]
+    documents = [Document(text='a', matches=[Document(text='b')])] if task == 'rank' else images
+    with pytest.raises(ServerError, match=words):
+        handle(Giving(given), Request(f'/{task}', DocumentArray(documents)))
+
+
 # -- images in blocks
 
 

@@ -466,6 +466,11 @@ def test_the_warning_comes_once(site, registry):
         ('transport', "'inference_client.transports.base:Transport'", 'the class Transport must define send'),
         (
             'engine',
+            "type('Text', (__import__('inference_client').MultimodalEngine,), {'tasks': 'encode'})",
+            "has tasks = 'encode': expected a set of names, such as frozenset({'encode'})",
+        ),
+        (
+            'engine',
             "type('Lazy', (__import__('inference_client').Engine,), {'tasks': {'encode'}})",
             'Lazy must define run',
         ),

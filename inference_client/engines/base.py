@@ -11,7 +11,7 @@ import numpy as np
 from .._images import decode_image, pixel_count
 from .._scores import LOGIT_SCALE, score_by_cosine, unit_rows
 from .._spec import Capabilities
-from ..errors import InputError, UnsupportedTaskError
+from ..errors import InputError, ServerError, UnsupportedTaskError
 
 if TYPE_CHECKING:
     from docarray import Document, DocumentArray
@@ -146,16 +146,14 @@ class MultimodalEngine(Engine):
     def _caption(self, documents: DocumentArray, parameters: Parameters) -> None:
         for block in _blocks(documents):
             captions = self.caption_image([read_image(d) for d in block], parameters)
-            for document, caption in zip(block, captions):
-                document.tags['response'] = caption
+            _respond(block, captions, 'caption_image')
 
     def _vqa(self, documents: DocumentArray, parameters: Parameters) -> None:
         prompts = iter([_prompt(d) for d in documents])
         for block in _blocks(documents):
             asked = list(islice(prompts, len(block)))
             answers = self.answer([read_image(d) for d in block], asked, parameters)
-            for document, answer in zip(block, answers):
-                document.tags['response'] = answer
+            _respond(block, answers, 'answer')
 
     def _embed(self, documents: Sequence[Document], parameters: Parameters) -> NDArray[np.float32]:
         """Embed texts as one batch and images in blocks; rows come back in document order."""
@@ -164,9 +162,11 @@ class MultimodalEngine(Engine):
         blocks = _blocks(documents[i] for i in images)
         parts = []
         if texts:
-            parts.append(self.encode_text([documents[i].text for i in texts], parameters))
+            embedded = self.encode_text([documents[i].text for i in texts], parameters)
+            parts.append(_rows(embedded, len(texts), 'encode_text'))
         for block in blocks:
-            parts.append(self.encode_image([read_image(d) for d in block], parameters))
+            embedded = self.encode_image([read_image(d) for d in block], parameters)
+            parts.append(_rows(embedded, len(block), 'encode_image'))
         joined = np.concatenate(parts)
         rows = np.empty_like(joined)
         rows[texts + images] = joined
@@ -209,6 +209,31 @@ def _blocks(documents: Iterable[Document]) -> list[list[Document]]:
             pixels = own
         blocks[-1].append(document)
     return blocks
+
+
+def _respond(block: Sequence[Document], given: Any, method: str) -> None:
+    """Put the texts that a method gave into the documents of its images; `ServerError` unless it gave one for each."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        texts, gave = [], f'a {type(given).__name__}'
+    else:
+        texts = list(given)
+        gave = f'{len(texts)} {" and ".join(sorted({type(text).__name__ for text in texts}))}'.rstrip()
+    count = len(block)
+    if len(texts) != count or not all(isinstance(text, str) for text in texts):
+        raise ServerError(f'{method} gave {gave} for {count} images: expected a list of {count} str')
+    for document, text in zip(block, texts):
+        document.tags['response'] = text
+
+
+def _rows(given: Any, count: int, method: str) -> NDArray[np.float32]:
+    """The embeddings that a method gave; `ServerError` unless they are as many rows of numbers."""
+    rows = np.asarray(given)
+    if rows.ndim != 2 or len(rows) != count or rows.dtype.kind not in 'fiu':
+        raise ServerError(
+            f'{method} gave {rows.dtype} of shape {rows.shape} for {count} inputs: '
+            f'expected float32 of shape ({count}, d)'
+        )
+    return rows
 
 
 def _prompt(document: Document) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
@@ -83,6 +84,14 @@ def images_or_rows(images: tuple[str, ...], allow_private: bool, options: dict[s
     if (items is None) == (not images):
         raise click.UsageError('give IMAGES' if items is None else ONE_SOURCE)
     return counted(images_of(images, allow_private), images) if items is None else items
+
+
+def names_file(value: str) -> bool:
+    """Whether it can be no question: a file, or a word that ends as names of images do."""
+    from .._fetch import looks_like_image
+
+    # Not Path.is_file(), for which a long question is an OSError.
+    return os.path.isfile(value) or (looks_like_image(value) and not any(map(str.isspace, value)))  # noqa: PTH113
 
 
 def counted(items: Iterable[Any], given: Iterable[str]) -> Iterable[Any]:

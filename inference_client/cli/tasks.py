@@ -17,6 +17,7 @@ from .inputs import (
     images_or_rows,
     is_several,
     lines,
+    names_file,
     table_from,
     texts_and_images,
 )
@@ -176,6 +177,8 @@ def vqa(
     Example: inference-client vqa 'Is it a cat or a dog?' photo.jpg
     Example: inference-client vqa 'What is it?' --input photos.parquet --image-column image --output answers.parquet
     """
+    if question is not None and names_file(question):
+        raise click.UsageError(f'{question!r} is the name of a file: give QUESTION first, then IMAGES')
     items = images_or_rows(images, allow_private, options, question=question_column)
     if (question is None) == (question_column is None):
         raise click.UsageError('give one QUESTION, or --question-column')

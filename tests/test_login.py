@@ -68,6 +68,9 @@ def test_a_login_in_a_file(no_keyring, config):
     assert _logins.usual_endpoint() == HTTPS
     if os.name == 'posix':
         assert stat.S_IMODE(config.stat().st_mode) == 0o600
+        config.chmod(0o644)
+        _logins.log_in(HTTPS, TOKEN)
+        assert stat.S_IMODE(config.stat().st_mode) == 0o600
     assert _logins.log_out(HTTPS) is True
     assert (_logins.token_for(HTTPS), _logins.usual_endpoint()) == (None, None)
     assert TOKEN not in config.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from datetime import datetime, timedelta, timezone
@@ -148,11 +150,85 @@ def test_the_file_holds_no_token_and_is_its_owners(store, file):
 
 
 @posix
-def test_the_mode_does_not_depend_on_what_was_there(store, file):
+@pytest.mark.parametrize('mode', [0o600, 0o640, 0o644, 0o400])
+def test_who_could_read_the_file_still_can(store, file, mode):
     store.create('alice')
-    file.chmod(0o644)
+    file.chmod(mode)
     store.create('bob')
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+SERVICE, OTHER = 10001, 10002  # users and groups that nobody here is
+
+
+@pytest.fixture
+def shared():
+    """A store whose folder anyone may use, and a function to go on as another user."""
+    if not hasattr(os, 'geteuid') or os.geteuid():
+        pytest.skip('needs root, who can be anyone')
+
+    @contextlib.contextmanager
+    def user(number):
+        os.setegid(number)
+        os.seteuid(number)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    groups = os.getgroups()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        os.setgroups([])
+        try:
+            yield TokenStore(Path(folder) / 'tokens.json'), user
+        finally:
+            os.setgroups(groups)
+
+
+def test_a_file_of_another_user_stays_that_users(shared):
+    """Else whoever runs the service would be locked out by an administrator's next token, and all clients with it."""
+    store, user = shared
+    alice = store.create('alice')
+    os.chown(store.path, SERVICE, OTHER)
+    bob = store.create('bob')
+    found = store.path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (SERVICE, OTHER, 0o600)
+    with user(SERVICE):
+        assert store.check(alice)
+        assert TokenStore(store.path).check(bob)
+    store.revoke('alice')
+    with user(SERVICE):
+        assert store.check(alice) is None
+        assert store.check(bob)
+
+
+def test_who_can_make_no_file_for_its_owner_changes_nothing(shared):
+    store, user = shared
+    store.create('alice')
+    store.path.chmod(0o644)
+    os.chown(store.path, SERVICE, SERVICE)
+    Path(f'{store.path}.lock').chmod(0o666)
+    before = store.path.stat(), store.path.read_bytes()
+    with user(OTHER), pytest.raises(ConfigurationError, match=r'belongs to user 10001 .* run this as that user'):
+        store.create('bob')
+    assert (store.path.stat(), store.path.read_bytes()) == before
+    assert sorted(one.name for one in store.path.parent.iterdir()) == ['tokens.json', 'tokens.json.lock']
+
+
+def test_who_may_not_read_the_file_is_told_so_and_may_later(shared, caplog):
+    store, user = shared
+    alice = store.create('alice')
+    with user(SERVICE):
+        assert store.check(alice) is None
+        with pytest.raises(ConfigurationError, match='may not be read by the user who runs this') as caught:
+            store.list()
+    assert 'delete' not in str(caught.value)
+    os.chown(store.path, SERVICE, SERVICE)
+    with user(SERVICE):
+        assert store.check(alice)
+    assert len(caplog.records) == 1
 
 
 def test_a_link_to_the_file_stays_one(tmp_path):

@@ -147,7 +147,8 @@ class TokenStore:
             with _private_file.locked(self.path):
                 tokens = list(_load(self.path))
                 yield tokens
-                _private_file.write(self.path, json.dumps({'tokens': [_as_json(one) for one in tokens]}, indent=1))
+                text = json.dumps({'tokens': [_as_json(one) for one in tokens]}, indent=1)
+                _private_file.write(self.path, text, _private_file.OTHERS_MAY_WRITE)
         except OSError as error:
             raise ConfigurationError(
                 f'the token file {self.path} cannot be written ({error.strerror}): name another with --file'
@@ -193,12 +194,12 @@ def _end(now: datetime, expires: timedelta | None) -> datetime | None:
 
 
 def _state(path: Path) -> Any:
-    """What changes when the file does, for it is always replaced."""
+    """What changes when the file does, for it is always replaced, or when it gets another owner or mode."""
     try:
         found = path.stat()
     except OSError as error:
         return error.errno
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def _load(path: Path) -> tuple[Token, ...]:
@@ -213,6 +214,11 @@ def _load(path: Path) -> tuple[Token, ...]:
         return ()
     except ConfigurationError:
         raise
+    except PermissionError as error:
+        raise ConfigurationError(
+            f'the token file {path} may not be read by the user who runs this: run it as its owner, or give it to '
+            'that user with chown'
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f'the token file {path} cannot be read ({type(error).__name__}): '

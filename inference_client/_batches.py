@@ -89,6 +89,7 @@ class Batches:
         self._due: list[tuple[float, int, Batch]] = []  # a heap
         self._tie = count()
         self._stopped = False
+        self._paused: float | None = None  # since when
 
     @property
     def over(self) -> bool:
@@ -108,6 +109,18 @@ class Batches:
         """Send nothing any more; what is out may still come back."""
         self._stopped = True
         self._due.clear()
+
+    def pause(self, now: float) -> None:
+        """Let no deadline pass until `resume`: the driver is kept from sending anything again."""
+        self._paused = now
+
+    def resume(self, now: float) -> None:
+        """Put all deadlines off by as long as the pause was."""
+        assert self._paused is not None
+        for batch in (*self.out.values(), *(batch for _, _, batch in self._due)):
+            if batch.deadline is not None:
+                batch.deadline += now - self._paused
+        self._paused = None
 
     def next_request(self, now: float) -> Request | None:
         """The next request to send, if there is one now."""
@@ -146,7 +159,7 @@ class Batches:
         return given_up
 
     def _given_up(self, batch: Batch, error: InferenceError, now: float) -> Batch | None:
-        if isinstance(error, BystanderError) and now < (batch.deadline or 0) and not self._stopped:
+        if isinstance(error, BystanderError) and self._left(batch, now) > 0 and not self._stopped:
             self._put_off(now, batch)
             return None
         batch.attempts.append(f'{type(error).__name__}: {error.message}')
@@ -169,7 +182,7 @@ class Batches:
     def _is_sent_again(self, batch: Batch, error: InferenceError, now: float) -> bool:
         failed = len(batch.attempts)
         wait = self._plan.retry.wait(error, failed, random.random())
-        if wait is None or batch.deadline is None or now + wait >= batch.deadline:
+        if wait is None or wait >= self._left(batch, now):
             return False
         logger.warning(
             'attempt %d of %d at %s failed, the next comes in %.2f s: %s',
@@ -177,6 +190,10 @@ class Batches:
         )  # fmt: skip
         self._put_off(now + wait, batch)
         return True
+
+    def _left(self, batch: Batch, now: float) -> float:
+        """Seconds until the deadline of one that was sent."""
+        return (batch.deadline or 0.0) - (now if self._paused is None else self._paused)
 
     def _is_split(self, batch: Batch, error: InferenceError, now: float) -> bool:
         middle = len(batch.items) // 2

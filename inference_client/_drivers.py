@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextvars
 import time
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Callable, Generator
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from ._threads import Threads
 from .errors import InferenceError, ProtocolError, no_answer
@@ -52,21 +53,34 @@ def drive(
         while True:
             ready = exchange.take()
             if ready:
-                yield ready
+                with paused(exchange):
+                    yield ready
             if exchange.over:
                 break
             if exchange.wanted and not flights.landed:
-                source.feed(exchange)
+                with paused(exchange):
+                    source.feed(exchange)
             flights.start_all(source.ended)
             if flights.landed or not exchange.wanted:
                 flights.land()
             for finished in exchange.take_finished():
-                observe(finished)
+                with paused(exchange):
+                    observe(finished)
     finally:
         flights.close()
     if exchange.failure is not None:
         yield exchange.take_rest()
         raise exchange.failure
+
+
+@contextmanager
+def paused(exchange: Exchange) -> Iterator[None]:
+    """While the caller's own code runs, for which the driver waits."""
+    exchange.pause(time.monotonic())
+    try:
+        yield
+    finally:
+        exchange.resume(time.monotonic())
 
 
 @dataclass

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, AsyncIterator
 
-from ._drivers import Explain, Observe, answer_to
+from ._drivers import Explain, Observe, answer_to, paused
 
 if TYPE_CHECKING:
     from docarray import Document
@@ -30,13 +30,15 @@ async def drive_async(
             over = exchange.over  # before the caller has its turn, in which the last answers may come
             ready = exchange.take()
             if ready:
-                yield ready
+                with paused(exchange):
+                    yield ready
             if not over:
                 await flights.turn()
             for finished in exchange.take_finished():
-                observed = observe(finished)
-                if inspect.isawaitable(observed):
-                    await observed
+                with paused(exchange):
+                    observed = observe(finished)
+                    if inspect.isawaitable(observed):
+                        await observed
             if over:
                 break
     finally:

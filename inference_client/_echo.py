@@ -8,7 +8,7 @@ import numpy as np
 from docarray import Document
 
 from ._documents import Loaded, copy_with
-from .errors import ProtocolError
+from .errors import InferenceError, ProtocolError
 
 NESTED = ('chunks', 'matches')
 
@@ -82,3 +82,9 @@ def _is_echo(sent: Document, received: Document) -> bool:
     if data.blob:
         return bool(data.blob == own.blob)
     return not data.text or bool(data.text == own.text)
+
+
+def with_error(document: Document, error: InferenceError) -> Document:
+    """The document as the answer to itself, which failed."""
+    document.tags['error'] = error.message
+    return document

@@ -15,7 +15,7 @@ from typing import Callable, Iterable, Sequence
 from docarray import Document
 
 from ._batches import Batches, Plan
-from ._echo import paired
+from ._echo import paired, with_error
 from ._messages import Request, Response
 from ._policies import Timeouts
 from .errors import InferenceError, InputError, ProtocolError, UnsupportedTaskError
@@ -92,7 +92,7 @@ class Exchange:
 
     def refuse(self, document: Document, error: InferenceError) -> None:
         """Take an item of the input that could not become a document as answered by its error."""
-        self._answers[self.fed] = _with_error(document, error)
+        self._answers[self.fed] = with_error(document, error)
         self.fed += 1
         self._finished.append(Finished([document], error))
 
@@ -112,6 +112,14 @@ class Exchange:
         """How long an attempt may take that starts now."""
         return self._batches.timeouts(request, now)
 
+    def pause(self, now: float) -> None:
+        """Note that the caller has its turn, in which nothing is sent again: it costs no request its time."""
+        self._batches.pause(now)
+
+    def resume(self, now: float) -> None:
+        """Note the end of that."""
+        self._batches.resume(now)
+
     def wait(self, now: float) -> float | None:
         """Seconds until something may be sent again; None if nothing is due, or an answer must come before."""
         return self._batches.wait(now)
@@ -120,9 +128,7 @@ class Exchange:
         """Take the answer to one request."""
         batch = self._batches.out.get(response.id)
         if batch is None:
-            self._fail_for_good(
-                ProtocolError('an answer came to a request that is not open: the server mixes up requests')
-            )
+            self._fail_for_good(ProtocolError('an answer came to a request that is not open: the server mixes them up'))
             return
         sent = batch.documents
         try:
@@ -135,7 +141,7 @@ class Exchange:
         self._record(sent, [None if isinstance(one, InferenceError) else one for one in answered])
         self._finish(
             batch.items,
-            [_with_error(own, one) if isinstance(one, InferenceError) else one for own, one in zip(sent, answered)],
+            [with_error(own, one) if isinstance(one, InferenceError) else one for own, one in zip(sent, answered)],
         )
 
     def fail(self, request_id: str, error: InferenceError, now: float) -> None:
@@ -148,7 +154,7 @@ class Exchange:
         documents = batch.documents
         if self._plan.return_errors and self._batches.is_of_the_items(error):
             self._record(documents, [None] * len(documents))
-            self._finish(batch.items, [_with_error(document, error) for document in documents], error)
+            self._finish(batch.items, [with_error(document, error) for document in documents], error)
         else:
             self._finished.append(Finished(documents, error))
             self._fail_for_good(error)
@@ -209,7 +215,7 @@ class Exchange:
         except InputError as error:
             if error.item is None or not self._plan.return_errors:
                 raise
-            return _with_error(document, error)
+            return with_error(document, error)
 
     def _judged(self, sent: list[Document], response: Response) -> list[Document | InferenceError]:
         """What came back for each document, or what is wrong with it; raises what is wrong with all."""
@@ -241,8 +247,3 @@ class Exchange:
     def _end_if_broken(self) -> None:
         if self._broken is not None and self._batches.over:
             self._fail_for_good(self._broken)
-
-
-def _with_error(document: Document, error: InferenceError) -> Document:
-    document.tags['error'] = error.message
-    return document

@@ -20,7 +20,8 @@ class Timeouts:
     Attributes:
         connect: for a connection to the server.
         read: for the answer to one attempt, from its start.
-        total: for a request with all its attempts and the waits between them.
+        total: for a request with all its attempts and the waits between them, without what the caller's own code
+            takes meanwhile, such as the body of a loop over a stream.
     """
 
     connect: float = 10.0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,15 @@ from docarray import Document, DocumentArray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_client import RequestTooLargeError, RetryPolicy, Timeouts, Transport, TransportOptions
+from inference_client import AsyncTransport, RequestTooLargeError, RetryPolicy, Timeouts, Transport, TransportOptions
 from inference_client._batches import Plan
 from inference_client._documents import Loaded
 from inference_client._drivers import drive
+from inference_client._drivers_aio import drive_async
 from inference_client._exchange import Exchange
 from inference_client._inputs import from_document
 from inference_client._messages import Response
-from inference_client._source import Source
+from inference_client._source import AsyncSource, Source
 from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError, UnsupportedTaskError
 
 NO_WAIT = RetryPolicy(initial=0)
@@ -366,6 +371,121 @@ def test_a_wait_that_outlasts_the_deadline_is_not_begun():
     with pytest.raises(ServerError) as caught:
         driven(texts(1), send, timeouts=Timeouts(total=40))
     assert len(caught.value.attempts) == 1
+
+
+class Clock:
+    """Time that can be moved on."""
+
+    def __init__(self):
+        self.moved = 0.0
+        self.sleep = time.sleep
+
+    def monotonic(self):
+        return time.monotonic() + self.moved
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr('inference_client._drivers.time', made)
+    monkeypatch.setattr('inference_client._drivers_aio.time', made)
+    return made
+
+
+class Held(Answering):
+    """Holds the first attempt at text 0 until somebody fails it; counts the attempts."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = Future()
+        self.attempts = 0
+
+    def submit(self, request, timeouts):
+        if request.documents[0].text == '0':
+            self.attempts += 1
+            if self.attempts == 1:
+                return self.held
+        future = Future()
+        future.set_result(answer(request))
+        return future
+
+    def read(self, answered):
+        return answered
+
+
+class HeldInLoop(Held, AsyncTransport):
+    async def send(self, request, timeouts):
+        future = self.submit(request, timeouts)
+        response = await asyncio.wait_for(asyncio.wrap_future(future), timeouts.read)
+        return replace(response, id=request.id)
+
+
+HOUR = 3600.0
+ONE_BY_ONE = {'batch_size': 1, 'ordered': False, 'retry': NO_WAIT, 'timeouts': Timeouts(read=60, total=60)}
+
+
+def driven_with_turns(transport, turn, whose):
+    """Texts that come back, where the caller takes an hour for one of its turns."""
+    seen = []
+
+    def inputs():
+        for document in texts(3):
+            if document.text == '2' and whose == 'input':
+                turn()
+            yield document
+
+    def told(finished):
+        if finished.documents[0].text == '1' and whose == 'callback':
+            turn()
+
+    for ready in drive(Exchange(Plan(**ONE_BY_ONE)), Source(inputs()), transport, lambda error: error, told):
+        seen += [document.text for document in ready]
+        if '1' in seen and whose == 'consumer':
+            whose = None
+            turn()
+    return seen
+
+
+@pytest.mark.parametrize('whose', ['consumer', 'input', 'callback'])
+@pytest.mark.parametrize('failed', [True, False])
+def test_the_time_of_the_callers_own_code_is_none_of_a_request(clock, whose, failed):
+    transport = Held()
+
+    def turn():
+        clock.moved += HOUR
+        if failed:
+            transport.held.set_exception(ConnectionFailedError('lost meanwhile'))
+
+    assert sorted(driven_with_turns(transport, turn, whose)) == ['0', '1', '2']
+    assert transport.attempts == 2  # for one that was late was given up, and sent again
+    assert transport.held.cancelled() != failed
+
+
+@pytest.mark.parametrize('whose', ['consumer', 'callback'])
+@pytest.mark.parametrize('awaited', [True, False])
+def test_the_time_of_the_callers_own_code_is_none_of_a_request_in_a_loop(clock, whose, awaited):
+    transport = HeldInLoop()
+
+    async def turn():
+        clock.moved += HOUR
+        transport.held.set_exception(ConnectionFailedError('lost meanwhile'))
+        for _ in range(9 if awaited else 0):  # in which the failure comes to the exchange
+            await asyncio.sleep(0)
+
+    async def told(finished):
+        if finished.documents[0].text == '1' and whose == 'callback':
+            await turn()
+
+    async def seen():
+        exchange, source, answered = Exchange(Plan(**ONE_BY_ONE)), AsyncSource(texts(3), quick=True), []
+        async for ready in drive_async(exchange, source, transport, lambda error: error, told):
+            answered += [document.text for document in ready]
+            if '1' in answered and whose == 'consumer' and not transport.held.done():
+                await turn()
+        return answered
+
+    assert sorted(asyncio.run(seen())) == ['0', '1', '2']
+    assert transport.attempts == 2
 
 
 @given(st.integers(1, 20), st.floats(0, 1), st.integers(1, 100))

@@ -14,6 +14,7 @@ from typing import Any, Iterable, Iterator
 from docarray import Document
 
 from ._fetch import looks_like_image, shorten
+from ._foreign import given
 from ._inputs import Image
 from ._registered import missing_extra
 from .errors import InferenceError, InputError, MissingExtraError
@@ -124,7 +125,7 @@ class Contents:
 
     def __init__(self, inputs: Iterable[Any]) -> None:
         self._given = inputs
-        self._inputs = iter(inputs)
+        self._inputs = given(inputs)
         self._ready: deque[Any] = deque()
         self._failure: Exception | None = None  # of the inputs, which comes after those that are ready
         self._contents: dict[str, Any] = {}

@@ -1,10 +1,11 @@
-"""Paths, bytes and pixels from objects that are not ours, whose code may raise whatever it likes."""
+"""Values, paths, bytes and pixels from objects that are not ours, whose code may raise whatever it likes."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -32,6 +33,19 @@ def foreign(source: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise InputError(f'{source} cannot be read: {str(error) or type(error).__name__}') from error
+
+
+def given(values: Iterable[Any]) -> Iterator[Any]:
+    """The values of an iterable. An error of a generator names no item of them, for the generator ends with it."""
+    iterator = iter(values)
+    return _generated(iterator) if inspect.isgenerator(iterator) else iterator
+
+
+def name_no_item(error: Exception) -> Exception:
+    """The error of an iterable, whose item, if it names one, is none of the call that it ends."""
+    if isinstance(error, InputError):
+        error.item = None
+    return error
 
 
 def path_of(value: Any) -> str:
@@ -67,3 +81,12 @@ def pixels_of(value: Any, max_pixels: int) -> NDArray[np.uint8] | None:
             value = value.detach().cpu()
         array = np.asarray(value)
     return rgb_from_array(array, max_pixels)
+
+
+def _generated(values: Iterable[Any]) -> Iterator[Any]:
+    try:
+        for value in values:  # noqa: UP028 - `yield from` would close the generator, with which its owner may go on
+            yield value
+    except InputError as error:
+        name_no_item(error)
+        raise

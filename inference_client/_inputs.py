@@ -16,7 +16,7 @@ from docarray import Document, DocumentArray
 
 from ._documents import Loaded, copy_tree, new_document
 from ._fetch import load, looks_like_image, shorten
-from ._foreign import ARRAYS, foreign, has, path_of, pixels_of, read
+from ._foreign import ARRAYS, foreign, given, has, path_of, pixels_of, read
 from ._images import MAX_PIXELS, check_encoded
 from .errors import InputError
 
@@ -125,8 +125,10 @@ def each(value: Any, convert: Callable[[Any], Document], forms: str) -> Iterator
 
 def items(value: Any, forms: str) -> Iterable[Any]:
     """The values of a list or another iterable of values, or the one value."""
-    if isinstance(value, (list, tuple, DocumentArray)) or _is_lazy(value):
-        return value  # type: ignore[no-any-return]
+    if isinstance(value, (list, tuple, DocumentArray)):
+        return value
+    if _is_lazy(value):
+        return given(value)
     if isinstance(value, (dict, set, frozenset)):
         raise InputError(f'got a {type(value).__name__}: expected {forms}, or a list of such')
     return (value,)
@@ -141,7 +143,7 @@ def several(inputs: Any, instead: str = 'for one input, give a list of it') -> I
     """
     if isinstance(inputs, ONE) or not has(inputs, '__iter__', '__getitem__'):
         raise InputError(f'the inputs are a {type(inputs).__name__}: expected an iterable of inputs; {instead}')
-    return inputs  # type: ignore[no-any-return]
+    return given(inputs)
 
 
 def noting(convert: Callable[..., Document]) -> Callable[..., Document]:

@@ -14,6 +14,7 @@ from docarray import Document
 
 from ._documents import copy_tree
 from ._fetch import looks_like_image, trusting_environment
+from ._foreign import name_no_item
 from ._inputs import Image, Text
 from .errors import InputError
 
@@ -62,7 +63,7 @@ class Source:
     def _hand_over(self, pulled: _Pulled, exchange: Exchange) -> None:
         exchange.feed(pulled.documents)
         error = pulled.error
-        if self._skips and isinstance(error, InputError) and error.item is not None:
+        if self._skips and isinstance(error, InputError) and _names_an_item(error):
             exchange.refuse(_stand_in(error.item), error)
         elif pulled.ended or error is not None:
             self.ended = True
@@ -130,7 +131,7 @@ class AsyncIterableSource(AsyncSource):
         except StopAsyncIteration:
             self._end.ended = True
         except Exception as error:  # noqa: BLE001 - the exchange raises it in its turn
-            self._end.error = error
+            self._end.error = name_no_item(error)
         with trusting_environment(self._trust_env):
             self._documents = iter(self._convert(items))
         self._skips = self._may_skip and not inspect.isgenerator(self._documents)
@@ -139,6 +140,11 @@ class AsyncIterableSource(AsyncSource):
 async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(None, context.run, function, *arguments)
+
+
+def _names_an_item(error: InputError) -> bool:
+    """Whether it tells which input of this call is of no use. One with a task has ended another call, and this one."""
+    return error.item is not None and error.task is None
 
 
 def _stand_in(item: Any) -> Document:

@@ -23,6 +23,7 @@ from inference_client.errors import (
     TransportError,
     UnsupportedTaskError,
 )
+from inference_client.inputs import text_documents
 from inference_client.testing import FakeTransport, async_client_for, client_for
 
 SCHEMES = ['grpc', 'http', 'ws']
@@ -411,6 +412,60 @@ def test_the_inputs_of_a_call_are_no_parameters_of_a_stream(plain_flow, task, na
 def test_results_of_a_task_are_in_input_order_or_refused(model):
     with pytest.raises(InputError, match='ordered=False goes with stream'):
         model.encode(text=['a'], ordered=False)
+
+
+def broken_by_a_call(other):
+    """Texts, until another call fails over an item of its own."""
+    yield from numbers(3)
+    other.encode(text=['fine', ''], batch_size=1)
+    yield from numbers(3)
+
+
+def broken_by_an_item(other):
+    yield from numbers(3)
+    yield from (document.text for document in text_documents(['', 'not reached']))
+
+
+def mapped(other):
+    return map(str, broken_by_a_call(other))
+
+
+def without_generator(other):
+    def encoded(text):
+        return other.encode(text=[text])[0].text
+
+    return map(encoded, [*numbers(3), '', 'not reached'])
+
+
+@pytest.mark.parametrize('makes', [broken_by_a_call, broken_by_an_item, mapped, without_generator])
+def test_an_error_of_the_inputs_ends_the_call_whichever_item_it_names(makes):
+    options = {'batch_size': 2, 'on_item_error': 'return'}
+    other = client_for(FakeTransport()).get_model('m')
+    done = []
+    with pytest.raises(InputError, match='the text is empty') as caught:
+        for document in other.stream('encode', makes(other), **options):
+            done.append(document.text)
+    assert (done, caught.value.span) == (numbers(3), (3, 4))
+    with pytest.raises(InputError, match='the text is empty') as caught:
+        other.encode(text=makes(other), **options)
+    assert texts_of(caught.value.completed) == numbers(3)
+
+    async def as_an_asynchronous_one(inputs):
+        async with async_client_for(FakeTransport()) as client:
+            async for document in (await client.get_model('m')).stream('encode', asynchronous(inputs), **options):
+                done.append(document.text)
+
+    with pytest.raises(InputError, match='the text is empty'):
+        asyncio.run(as_an_asynchronous_one(makes(other)))
+    assert done == numbers(3) * 2
+
+
+def test_a_generator_of_inputs_goes_on_for_its_owner():
+    inputs = iter(text for text in numbers(9))
+    for _ in client_for(FakeTransport()).get_model('m').stream('encode', inputs, batch_size=1, prefetch=1):
+        break
+    gc.collect()
+    assert list(inputs) == numbers(9)[1:]
 
 
 # -- one bad item

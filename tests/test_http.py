@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import orjson
@@ -253,36 +254,33 @@ def deployment(delay=0.3):
         yield url, paths
 
 
-def test_one_of_many_first_requests_finds_out_what_the_server_is():
+def test_the_first_requests_find_out_what_the_server_is():
     with deployment() as (url, paths), transport(url) as http:
-        answers = []
-        threads = [threading.Thread(target=lambda: answers.append(http.send(request(), within(30)))) for _ in range(5)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert [len(answer.documents) for answer in answers] == [1] * 5
-    assert sorted(paths) == ['/encode'] * 5 + ['/post']
+        with ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(lambda _: http.send(request(), within(30)), range(5)))
+        assert [len(answer.documents) for answer in answers] == [1] * 5
+        assert paths.count('/encode') == 5
+        paths.clear()
+        http.send(request(), within(30))
+        assert paths == ['/encode']
 
 
-def test_waiting_for_the_first_request_ends_at_ones_own_deadline():
-    with raw_server(drip(OK, b' ')) as url, transport(url) as http:
-        errors = []
+def test_a_first_request_without_an_answer_keeps_no_other_from_theirs():
+    seen, over = threading.Event(), threading.Event()
 
-        def first():
-            with pytest.raises(RequestTimeoutError) as caught:
-                http.send(request(), within(3))
-            errors.append(caught.value)
+    def answer(data):
+        if not seen.is_set():
+            seen.set()
+            over.wait(30)
+        return embed_json(data)
 
-        thread = threading.Thread(target=first)
-        thread.start()
-        while not http._finding.locked():
-            time.sleep(0.01)
-        with pytest.raises(RequestTimeoutError, match=r'within 0\.3 s'):
-            http.send(request(), within(0.3))
-        assert errors == []
-        thread.join()
-        assert len(errors) == 1
+    with http_peer(answer) as (url, _), transport(url) as http, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(http.send, request(), within(30))
+        assert seen.wait(10)
+        assert len(http.send(request(), within(5)).documents) == 1
+        assert not first.done()
+        over.set()
+        assert len(first.result(20).documents) == 1
 
 
 def test_after_a_first_request_that_failed_the_next_one_finds_out():

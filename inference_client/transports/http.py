@@ -35,9 +35,9 @@ from .base import AsyncTransport, Transport, TransportOptions
 class HttpTransport(Transport):
     """`http://host:port` and `https://host:port`, of a Jina Flow or a Deployment.
 
-    A Flow takes every endpoint at `/post`, a Deployment each at a path of its own; which one it is shows at
-    the first request, which others wait for. A session of requests is not promised to be thread-safe, so each
-    request takes a free one, the last used first, or makes one.
+    A Flow takes every endpoint at `/post`, a Deployment each at a path of its own; which one it is shows at the
+    first answer. A session of requests is not promised to be thread-safe, so each request takes a free one, the
+    last used first, or makes one.
     """
 
     def __init__(self, url: str, options: TransportOptions, site: Site | None = None) -> None:
@@ -50,7 +50,6 @@ class HttpTransport(Transport):
         self._closed = 0  # how often: a session of an earlier time is not kept
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._finding = threading.Lock()
 
     @classmethod
     def asynchronous(cls, url: str, options: TransportOptions) -> AsyncTransport:
@@ -95,13 +94,7 @@ class HttpTransport(Transport):
     def _sent(self, request: Request, deadline: Deadline, connect: float) -> tuple[Packed, requests.Response]:
         """The request as it was sent, and the answer."""
         if self._site.path is None:
-            if not self._finding.acquire(timeout=deadline.left()):
-                raise no_answer(deadline.seconds)
-            try:
-                if self._site.path is None:
-                    return self._find_path(request, deadline, connect)
-            finally:
-                self._finding.release()
+            return self._find_path(request, deadline, connect)
         sent, answer = self._posted(request, self._site.protobuf, deadline, connect)
         if sent.kind == PROTOBUF and answer.status_code in NOT_TAKEN:
             sent, answer = self._posted(request, False, deadline, connect)

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from email.utils import formatdate
+from http import HTTPStatus
 
 import grpc
 import pytest
@@ -277,6 +278,36 @@ def test_a_connection_that_was_idle_may_be_closed_by_the_server(kind):
                     time.sleep(pause)
 
         asyncio.run(asynchronous()) if kind == 'async' else blocking()
+
+
+def refusing(status, times):
+    """What refuses so many handshakes of WebSockets; gives also the list of those that it saw."""
+    seen = []
+
+    def refuse(connection, request):
+        seen.append(request)
+        return connection.respond(HTTPStatus(status), 'no') if len(seen) <= times else None
+
+    return refuse, seen
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('status', [408, 425, 429, 500, 502, 503, 504])
+def test_a_handshake_that_may_pass_is_tried_again(kind, status):
+    refuse, seen = refusing(status, 2)
+    with ws_peer(process_request=refuse) as (url, _):
+        assert len(encode(kind, url, text=['a', 'b'], retry=FAST)) == 2
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_handshake_that_never_passes_is_no_items_fault(kind):
+    refuse, seen = refusing(500, 99)
+    with ws_peer(process_request=refuse) as (url, _):
+        error = encode(kind, url, text=['a', 'b'], retry=RetryPolicy(attempts=1), on_item_error='return')
+    assert isinstance(error, ServerError)
+    assert 'status 500' in str(error)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -19,7 +19,15 @@ from websockets.protocol import State
 from .._tls import context
 from .._wire.protobuf import decode_message
 from .._wire.status import http_failure
-from ..errors import InferenceError, ModelNotFoundError, ProtocolError, RequestTooLargeError, closed, unreachable
+from ..errors import (
+    InferenceError,
+    ModelNotFoundError,
+    ProtocolError,
+    RequestTooLargeError,
+    ServerError,
+    closed,
+    unreachable,
+)
 from ._http_shared import ERROR
 from ._pending import Pending, is_silent
 
@@ -231,9 +239,11 @@ def _translated(error: Exception, connect_timeout: float) -> InferenceError:
         made = RequestTooLargeError('a message is larger than the server takes (1009); send smaller documents')
     elif isinstance(error, InvalidStatus) and status == 404 and ERROR in error.response.headers:
         made = ModelNotFoundError('the server does not know the model (404)')
-    elif status in (401, 429, 503):
+    elif status is not None and (status in (401, 408, 425, 429) or status >= 500):
         assert isinstance(error, InvalidStatus)
         made = http_failure(status, '', error.response.headers.get('Retry-After'))
+        if isinstance(made, ServerError):
+            made.busy = True  # it saw no document that may be at fault
     elif status is not None:  # 403 too: Jina's HTTP port answers it where no WebSocket is served
         made = ProtocolError(f'the server took no WebSocket ({status}): check the address, and the token if needed')
     elif isinstance(error, ProtocolError):

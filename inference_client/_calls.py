@@ -244,6 +244,6 @@ def _task(task: str | type[Task[Any]]) -> Task[Any]:
 def _caller_level() -> int:
     """`stacklevel` of the caller's own line, for a warning in the function that asks for it."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals['__name__'].startswith(__package__):
+    while frame.f_back is not None and f'{frame.f_globals.get("__name__")}.'.startswith(f'{__package__}.'):
         level, frame = level + 1, frame.f_back
     return level

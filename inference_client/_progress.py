@@ -6,6 +6,7 @@ import inspect
 import sys
 import time
 from functools import partial
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Callable
 
 from docarray import DocumentArray
@@ -77,7 +78,7 @@ def total_of(arguments: dict[str, Any]) -> int | None:
         if isinstance(value, (list, tuple, DocumentArray)):
             return len(value)
         if value is not None and hasattr(value, '__length_hint__'):
-            return value.__length_hint__() or None
+            return length_hint(value) or None
     return None
 
 

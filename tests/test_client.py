@@ -656,6 +656,15 @@ def test_the_fallback_warning_points_to_the_caller():
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize('named', [{}, {'__name__': 'inference_client_upscale.tasks'}])
+def test_the_fallback_warning_points_to_any_caller_outside_the_package(named):
+    model, _ = toy_model(ModelSpec(VIT))
+    code = compile('model.caption(image=image)', 'theirs.py', 'exec')
+    with pytest.warns(TaskFallbackWarning) as caught:
+        exec(code, {'model': model, 'image': IMAGE, **named})
+    assert caught[0].filename == 'theirs.py'
+
+
 @pytest.mark.parametrize(
     ('tasks', 'task', 'offered'),
     [

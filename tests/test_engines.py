@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tracemalloc
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from docarray import Document, DocumentArray
 from hypothesis import given
 from hypothesis import strategies as st
+from isolated import run_python, write_distribution
 from PIL import Image
 
 from inference_client import (
@@ -248,3 +250,47 @@ def test_a_transport_that_answers_to_no_request_of_ours_is_an_error(url, kind, w
         Model(ModelSpec('x'), confused).encode(text=documents, **options)
     with pytest.raises(kind, match=words):
         asyncio.run(AsyncModel(ModelSpec('x'), ThreadedTransport(confused)).encode(text=documents, **options))
+
+
+FORKED = """
+import faulthandler, os, sys, threading
+import slow
+from inference_client.engines.loader import load_engine
+
+loading = threading.Thread(target=load_engine, args=('slow',))
+loading.start()
+assert slow.begun.wait(20)
+child = os.fork()
+slow.gate.set()
+if child == 0:
+    faulthandler.dump_traceback_later(20, exit=True)
+    load_engine('slow')
+    os._exit(0)
+loading.join()
+sys.exit(bool(os.waitpid(child, 0)[1]))
+"""
+
+SLOW = """
+import threading
+from inference_client import MultimodalEngine, hookimpl
+
+begun, gate = threading.Event(), threading.Event()
+
+class Slow(MultimodalEngine):
+    tasks = frozenset({'encode'})
+
+    def __init__(self):
+        begun.set()
+        gate.wait()
+
+@hookimpl
+def inference_client_engines():
+    return {'slow': Slow}
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_process_that_is_forked_while_an_engine_loads_loads_its_own(tmp_path):
+    write_distribution(tmp_path, 'slow-engine', {'slow': 'slow'}, slow=SLOW)
+    done = run_python(FORKED, tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -458,6 +459,11 @@ def test_an_error_of_the_inputs_ends_the_call_whichever_item_it_names(makes):
     with pytest.raises(InputError, match='the text is empty'):
         asyncio.run(as_an_asynchronous_one(makes(other)))
     assert done == numbers(3) * 2
+
+
+def test_inputs_that_never_end():
+    answers = client_for(FakeTransport()).get_model('m').stream('encode', itertools.repeat('again'), batch_size=2)
+    assert texts_of(itertools.islice(answers, 5)) == ['again'] * 5
 
 
 def test_a_generator_of_inputs_goes_on_for_its_owner():

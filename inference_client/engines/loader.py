@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, Callable
 
@@ -12,6 +13,8 @@ from .base import Engine
 
 _loaded: dict[str, Engine] = {}
 _locks: dict[str, Any] = {}  # one a name: an engine may use another
+if hasattr(os, 'register_at_fork'):  # Windows has no fork
+    os.register_at_fork(after_in_child=_locks.clear)  # the thread that loads in the parent is not in the child
 
 
 def engine_class(name: str) -> type[Engine]:

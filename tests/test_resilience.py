@@ -232,13 +232,14 @@ def test_a_server_killed_and_started_again_costs_no_answer(phoenix):
 
 def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
     server, urls = phoenix
-    frozen, thawed = threading.Barrier(len(EVERY) + 1), threading.Barrier(len(EVERY) + 1)
+    before, frozen, thawed = (threading.Barrier(len(EVERY) + 1) for _ in range(3))
     options = {'timeout': Timeouts(read=0.5, total=2), 'retry': RetryPolicy(attempts=100, initial=0.05, maximum=0.1)}
 
     def blocking(url):
         with Client() as client:
             model = client.get_model(url)
             model.encode(text='a')
+            before.wait(30)
             frozen.wait(30)
             started = time.monotonic()
             with pytest.raises(RequestTimeoutError) as caught:
@@ -253,6 +254,7 @@ def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
         async with AsyncClient() as client:
             model = await client.get_model(url)
             await model.encode(text='a')
+            before.wait(30)
             frozen.wait(30)
             started = time.monotonic()
             with pytest.raises(RequestTimeoutError) as caught:
@@ -270,9 +272,10 @@ def test_a_frozen_server_is_a_timeout_and_works_once_it_goes_on(phoenix):
 
     with ThreadPoolExecutor(len(EVERY)) as pool:
         running = [pool.submit(run, one) for one in EVERY]
-        frozen.wait(30)
+        before.wait(30)
         server.send(signal.SIGSTOP)
         try:
+            frozen.wait(30)
             thawed.wait(30)
         finally:
             server.send(signal.SIGCONT)

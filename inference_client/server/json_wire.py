@@ -10,7 +10,7 @@ from .._wire.documents import read_document, read_struct, write_document
 from .._wire.jina_pb2 import DataRequestProto
 from .._wire.json import document_of, dumps, fields_of
 from ..errors import InferenceError
-from .counting import check_count, count_objects
+from .counting import check_count, check_values, count_objects
 from .refusals import UnreadableError
 
 
@@ -23,8 +23,9 @@ def request_of(body: bytes, most: int) -> bytes:
 
     Raises:
         UnreadableError: it is none.
-        TooLargeError: it has more documents.
+        TooLargeError: it has more documents, or more values than so many have.
     """
+    check_values(body)
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -34,8 +35,7 @@ def request_of(body: bytes, most: int) -> bytes:
     data = fields.get('data') or []
     if isinstance(data, dict):
         data = data.get('docs') or []
-    if isinstance(data, list):
-        check_count(count_objects(data, most), most)
+    check_count(count_objects(data if isinstance(data, list) else [], most, fields.get('parameters')), most)
     try:
         return _message(fields, data).SerializeToString()
     except (InferenceError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:

@@ -78,7 +78,7 @@ def test_each_request_is_taken_once_in_order_and_with_its_equals(arrivals, most,
         message = request(*'abcde'[:count], endpoint=endpoint, **({'seed': seed} if seed else {}))
         waiting.note(number, message.SerializeToString(), float(number))
         if number in taken_back:
-            waiting.note(number, b'', float(number))
+            assert waiting.take_back(number)
             gone.add(number)
         for _ in range(min(takes, len(waiting))):
             if waiting:
@@ -94,7 +94,7 @@ def test_each_request_is_taken_once_in_order_and_with_its_equals(arrivals, most,
 
 def test_what_was_taken_back_too_late_is_no_error():
     waiting = Waiting(4, 0)
-    waiting.note(1, b'', 0.0)
+    assert not waiting.take_back(1)
     assert not waiting
 
 

@@ -17,7 +17,7 @@ from inference_client import ConfigurationError
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
 from inference_client.engines.base import Engine
 from inference_client.server import link, work
-from inference_client.server.link import Answer, Link, LostError
+from inference_client.server.link import Answer, Link, LostError, StuckError
 
 SHORT = """
 import sys
@@ -30,6 +30,7 @@ for number, data in requests(sys.stdin.buffer):
         held.append(number)
     elif not data:
         held.remove(number)
+        send(sys.stdout.buffer, number, Answer(b'', False))
     elif data == b'held':
         send(sys.stdout.buffer, number, Answer(repr(held).encode(), False))
     else:
@@ -76,9 +77,27 @@ def test_a_request_that_nobody_waits_for_is_taken_back():
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        return (await one.ask(b'held')).data
+        assert one.held == 4  # which the process has until it says that it does not
+        return (await one.ask(b'held')).data, one.held
 
-    assert asyncio.run(linked(talk)) == b'[]'
+    assert asyncio.run(linked(talk)) == (b'[]', 0)
+
+
+def test_a_process_that_does_not_get_on_is_found_and_its_oldest_request_given_up():
+    async def talk(one):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(one.watch(0.01), 0.2)  # it has nothing to do
+        asked = [asyncio.ensure_future(one.ask(b'hold')) for _ in range(2)]
+        await one.ask(b'answered')
+        await one.watch(0.01)
+        with pytest.raises(StuckError):
+            await asked[0]
+        assert not asked[1].done()
+        one.close()
+        with pytest.raises(LostError):
+            await asked[1]
+
+    asyncio.run(linked(talk))
 
 
 def test_a_process_that_ends_fails_all_that_it_has():

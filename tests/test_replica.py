@@ -13,11 +13,12 @@ from services import TIMEOUT
 
 from inference_client._wire.jina_pb2 import DataRequestProto
 from inference_client.server import hosted, replica
+from inference_client.server.link import StuckError
 from inference_client.server.refusals import UnavailableError
 from inference_client.server.replica import Replica
 from inference_client.server.settings import Limits, ModelSettings
 
-ARGUMENTS = {'name': 'tiny', 'engine': 'named', 'pixels': 1000, 'max_batch': 1, 'batch_wait_ms': 0}
+ARGUMENTS = {'name': 'tiny', 'engine': 'named', 'pixels': 1000, 'max_batch': 1, 'batch_wait_ms': 0, 'max_seconds': 60}
 ONCE_UP = """
 if [ -e "$0.ran" ]; then echo '{"error": "no room"}'; else touch "$0.ran"; echo '{}'; fi
 """
@@ -54,27 +55,69 @@ def watched(*steps):
     return asyncio.run(asyncio.wait_for(run(), TIMEOUT))
 
 
-def test_what_waits_for_a_model_is_bounded(monkeypatch):
-    monkeypatch.setattr(hosted, 'MOST_WAITING', 100)
+@pytest.fixture
+def engines(tmp_path, monkeypatch):
+    """The engines of `service_engines.py` are installed for processes."""
+    source = (Path(__file__).parent / 'service_engines.py').read_text(encoding='utf-8')
+    write_distribution(tmp_path, 'service-engines', {'test': 'service_engines'}, service_engines=source)
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]))
 
+
+def message(text, **parameters):
+    request = DataRequestProto(header={'exec_endpoint': '/encode'})
+    request.data.docs.docs.add(text=text)
+    request.parameters.update(parameters)
+    return request.SerializeToString()
+
+
+def with_model(talk, **settings):
     async def run():
-        model = hosted.HostedModel(ModelSettings('tiny', 'named'), ['encode'], Limits())
-        (one,) = model.replicas
-        answers = asyncio.Queue()
-        monkeypatch.setattr(one, 'up', True)
-        monkeypatch.setattr(one, 'ask', lambda data: answers.get())
-        first, second = (asyncio.ensure_future(model.ask(b'x' * size)) for size in (80, 20))
+        model = hosted.HostedModel(ModelSettings('tiny', 'named', **settings), ['encode'], Limits())
+        model.start()
+        try:
+            await model.settled.wait()
+            return await talk(model)
+        finally:
+            await model.stop()
+
+    return asyncio.run(asyncio.wait_for(run(), TIMEOUT))
+
+
+def test_what_a_model_has_to_do_is_bounded(monkeypatch, engines):
+    """Requests that nobody waits for any more are its, too, until it has put them away; one alone may be larger."""
+    monkeypatch.setattr(hosted, 'MOST_WAITING', 1000)
+
+    async def talk(model):
+        slow = asyncio.ensure_future(model.ask(message('x' * 800, sleep=0.5)))
+        given_up = asyncio.ensure_future(model.ask(message('x' * 100)))
+        await asyncio.sleep(0)
+        given_up.cancel()
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError, match="'tiny' has too much to do") as caught:
-            await model.ask(b'x')
+            await model.ask(message('x' * 100))
         assert caught.value.retry_after
-        answers.put_nowait('one')
-        answers.put_nowait('two')
-        assert await asyncio.gather(first, second) == ['one', 'two']
-        answers.put_nowait('large')
-        assert await model.ask(b'x' * 200) == 'large'  # there is nothing to wait for
+        assert not (await slow).failed
+        while model.replicas[0].held:
+            await asyncio.sleep(0.01)
+        assert not (await model.ask(message('x' * 2000))).failed
 
-    asyncio.run(run())
+    with_model(talk)
+
+
+def test_a_process_that_hangs_is_replaced_and_costs_one_request(engines, caplog):
+    async def talk(model):
+        asked = [asyncio.ensure_future(model.ask(message(text, sleep=60.0))) for text in ('a', 'b')]
+        with pytest.raises(StuckError):
+            await asked[0]
+        with pytest.raises(UnavailableError, match='ended while it worked') as caught:
+            await asked[1]
+        assert caught.value.retry_after
+        while model.status != 'Serving':
+            await asyncio.sleep(0.01)
+        assert not (await model.ask(message('a'))).failed
+
+    with_model(talk, max_seconds=2, max_batch=1)
+    assert 'a process of the model tiny gave no answer for 2 s; another one is started' in warnings(caplog)[0]
 
 
 def warnings(caplog):
@@ -85,13 +128,8 @@ def pauses(caplog):
     return [float(text.rpartition(' in ')[2].partition(' ')[0]) for text in warnings(caplog)]
 
 
-def test_what_may_pass_is_tried_again(monkeypatch, tmp_path, caplog):
+def test_what_may_pass_is_tried_again(monkeypatch, tmp_path, engines, caplog):
     """As with too many open files, there is no process at all; then there is one."""
-    source = (Path(__file__).parent / 'service_engines.py').read_text(encoding='utf-8')
-    write_distribution(tmp_path, 'service-engines', {'test': 'service_engines'}, service_engines=source)
-    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]))
-    message = DataRequestProto(header={'exec_endpoint': '/encode'})
-    message.data.docs.docs.add(text='hello')
 
     def found(one):
         return monkeypatch.setattr(sys, 'executable', interpreter) or True
@@ -102,7 +140,7 @@ def test_what_may_pass_is_tried_again(monkeypatch, tmp_path, caplog):
         lambda one: len(warnings(caplog)) > 1,
         found,
         lambda one: one.up and not one.failed,
-        lambda one: one.ask(message.SerializeToString()),
+        lambda one: one.ask(message('hello')),
     )
     assert up
     assert not answer.failed

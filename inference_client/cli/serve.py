@@ -54,6 +54,9 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_number('replicas', ModelSettings.replicas, 'Processes a model.')
 @_number('max-batch', ModelSettings.max_batch, 'Most documents of several requests that run together; 1: none do.')
 @_number('batch-wait-ms', ModelSettings.batch_wait_ms, 'Most milliseconds for a request to wait for others.', 0)
+@_number(
+    'max-seconds', ModelSettings.max_seconds, 'Most seconds of a model for what runs together; then it is restarted.'
+)
 @click.option('--host', metavar='ADDRESS', default='127.0.0.1', show_default=True, help='Address to listen on.')
 @_port('grpc')
 @_port('http')

@@ -47,11 +47,12 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def take_back(self, number: int) -> bool:
+        """Forget the request of this number; whether it still waited."""
+        return self._jobs.pop(number, None) is not None
+
     def note(self, number: int, data: bytes, came: float) -> None:
-        """Note a request and when it came; one without bytes takes back that of its number, if it still waits."""
-        if not data:
-            self._jobs.pop(number, None)
-            return
+        """Note a request and when it came."""
         message = DataRequestProto.FromString(data)
         kind = message.header.exec_endpoint, message.parameters.SerializeToString(deterministic=True)
         self._jobs[number] = Job(number, message, kind, len(message.data.docs.docs), len(data), came)

@@ -12,7 +12,12 @@ from .settings import ModelSettings
 
 MODELS = 'models'
 TEXTS = ('name', 'engine')
-NUMBERS = {'replicas': 1, 'max-batch': 1, 'batch-wait-ms': 0}  # of a model, and the least that each may be
+NUMBERS = {
+    'replicas': 1,
+    'max-batch': 1,
+    'batch-wait-ms': 0,
+    'max-seconds': 1,
+}  # of a model, and the least that each may be
 
 
 def read_config(path: str, options: Collection[str]) -> dict[str, Any]:

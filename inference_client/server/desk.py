@@ -15,6 +15,7 @@ from .access_log import AccessLog
 from .counting import check_count, count_documents, header_of
 from .gate import Gate
 from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
+from .link import Answer, StuckError
 from .metrics import Metrics
 from .refusals import BrokenError, Refusal, UnavailableError, UnreadableError
 from .settings import Limits
@@ -126,7 +127,7 @@ class Desk:
         begun = time.time_ns()
         self.under_way += 1
         try:
-            answer = await hosted.ask(data)
+            answer = await self._answer(hosted, data, header.request_id)
             seen.failed = answer.failed
             if answer.batch:
                 self.metrics.note_batch(hosted.name, answer.batch)
@@ -138,6 +139,13 @@ class Desk:
             raise BrokenError('the service failed; its log tells more') from error
         finally:
             self.under_way -= 1
+
+    async def _answer(self, hosted: HostedModel, data: bytes, request_id: str) -> Answer:
+        try:
+            return await hosted.ask(data)
+        except StuckError:
+            error = BrokenError(f'the model {hosted.name!r} did not get through with this in time: send less at once')
+            return Answer(error.in_band(request_id), failed=True)  # in band, or clients would send it again
 
     async def ask_in_band(self, asker: Asker, data: bytes, message_of: Callable[[bytes], bytes] | None = None) -> bytes:
         """The answer to one of many requests on a stream or a socket; a refusal is an answer, too.

@@ -13,7 +13,7 @@ from .settings import Limits, ModelSettings
 
 STARTING, SERVING, FAILED = 'Starting', 'Serving', 'Failed'
 TRIES = 2  # replicas that a request is given to: the one that ends two would end all
-MOST_WAITING = 512 << 20  # bytes of requests to one model that have no answer yet; one may be larger
+MOST_WAITING = 512 << 20  # bytes of requests that the processes of a model have; one may be larger
 RETRY_AFTER = 2.0  # seconds after which a model that starts may have come up
 
 
@@ -34,7 +34,6 @@ class HostedModel:
         self.name = settings.name
         self.tasks = sorted(tasks)
         self.settled = asyncio.Event()
-        self._waiting = 0  # bytes of requests without an answer
         arguments = {**asdict(settings), 'pixels': limits.pixels}
         self.replicas = [Replica(arguments, self._look) for _ in range(settings.replicas)]
 
@@ -59,16 +58,11 @@ class HostedModel:
 
         Raises:
             Refusal: there is none.
+            StuckError: there was none in time.
         """
-        if self._waiting and self._waiting + len(data) > MOST_WAITING:
+        held = sum(replica.held for replica in self.replicas)
+        if held and held + len(data) > MOST_WAITING:
             raise UnavailableError(f'the model {self.name!r} has too much to do: try again later', RETRY_AFTER)
-        self._waiting += len(data)
-        try:
-            return await self._ask(data)
-        finally:
-            self._waiting -= len(data)
-
-    async def _ask(self, data: bytes) -> Answer:
         tried: set[Replica] = set()
         while True:
             free = [replica for replica in self.replicas if replica.up and replica not in tried]

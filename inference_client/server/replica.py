@@ -51,11 +51,17 @@ class Replica:
         """Begin to start it."""
         self._life = asyncio.get_running_loop().create_task(self._live())
 
+    @property
+    def held(self) -> int:
+        """Bytes of the requests that it has."""
+        return 0 if self._link is None else self._link.held
+
     async def ask(self, data: bytes) -> Answer:
         """The answer to a request.
 
         Raises:
             LostError: none will come: ask another one.
+            StuckError: none has come in time.
         """
         if self._link is None:
             raise LostError
@@ -79,8 +85,8 @@ class Replica:
             try:
                 await self._start()
                 came = time.monotonic()
-                await self._until_it_ends()
-                why, pause = 'ended', FIRST_PAUSE if time.monotonic() - came >= STEADY else pause
+                why = await self._until_it_ends()
+                pause = FIRST_PAUSE if time.monotonic() - came >= STEADY else pause
             except LoadError as error:
                 if not self._was_up:
                     await self._give_up(str(error))  # it will fail again: no such model, a library that is missing
@@ -120,11 +126,16 @@ class Replica:
         self._was_up = True
         self._set(up=True)
 
-    async def _until_it_ends(self) -> None:
+    async def _until_it_ends(self) -> str:
+        """Wait for its end, or until it is stuck; gives which."""
         assert self._process is not None and self._link is not None
-        tasks = [asyncio.ensure_future(one) for one in (self._process.wait(), self._link.read())]
+        seconds = self._arguments['max_seconds']
+        stuck, *_ = tasks = [
+            asyncio.ensure_future(one) for one in (self._link.watch(seconds), self._process.wait(), self._link.read())
+        ]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return f'gave no answer for {seconds} s' if done == {stuck} else 'ended'
         finally:
             for task in tasks:
                 task.cancel()

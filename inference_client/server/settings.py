@@ -24,6 +24,7 @@ class ModelSettings:
         replicas: how many processes run it.
         max_batch: documents of several requests that it is given together, at most; 1: each request by itself.
         batch_wait_ms: milliseconds that a request may wait for others to go with it.
+        max_seconds: that a process may take for a request, or for those that run together; then it is taken to hang.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ModelSettings:
     replicas: int = 1
     max_batch: int = 64
     batch_wait_ms: int = 0
+    max_seconds: int = 3600
 
 
 @dataclass(frozen=True)

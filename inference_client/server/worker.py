@@ -67,6 +67,7 @@ def _read(came: BinaryIO, waiting: Any) -> None:
 def _loaded(engine: str, pixels: int) -> Any:
     from .. import _images
     from ..engines.loader import load_engine
+    from . import work  # noqa: F401 - slow to import, which is not for the first request
 
     _images.MAX_PIXELS = pixels
     return load_engine(engine)
@@ -79,7 +80,7 @@ def _work(engine: Any, arguments: Mapping[str, Any], came: Any, answers: BinaryI
 
     waiting = Waiting(arguments['max_batch'], arguments['batch_wait_ms'] / 1000)
     while True:
-        _note_all(came, waiting)
+        _note_all(came, waiting, answers)
         jobs = waiting.take()
         count = sum(job.count for job in jobs)
         for job, answer in zip(jobs, answers_of(engine, arguments['name'], [job.message for job in jobs])):
@@ -87,18 +88,26 @@ def _work(engine: Any, arguments: Mapping[str, Any], came: Any, answers: BinaryI
             count = 0
 
 
-def _note_all(came: Any, waiting: Any) -> None:
+def _note_all(came: Any, waiting: Any, answers: BinaryIO) -> None:
     """Note what has come, and go on until something should run."""
-    if not waiting:
-        waiting.note(*came.get())
+    from .link import Answer, send
+
+    def note(number: int, data: bytes, when: float) -> None:
+        if data:
+            waiting.note(number, data, when)
+        elif waiting.take_back(number):
+            send(answers, number, Answer(b'', failed=False))
+
+    while not waiting:
+        note(*came.get())
     with contextlib.suppress(queue.Empty):
         while True:
             while not came.empty():
-                waiting.note(*came.get())
-            patience = waiting.patience(time.monotonic())
-            if not patience:
+                note(*came.get())
+            patience = waiting.patience(time.monotonic()) if waiting else None
+            if patience == 0:
                 return
-            waiting.note(*came.get(timeout=patience))
+            note(*came.get(timeout=patience))
 
 
 if __name__ == '__main__':

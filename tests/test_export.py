@@ -83,7 +83,7 @@ def test_the_manifests_belong_together(folder):
     assert [one['name'] for one in mounts] == [one['name'] for one in volumes]
     assert {one['mountPath'] for one in mounts} == {'/tmp', str(Path(TOKEN_FILE).parent)}
     assert volumes[1]['secret']['secretName'] == 'clip-tokens'
-    assert PAUSE < deployment['template']['spec']['terminationGracePeriodSeconds'] == GRACE
+    assert PAUSE < deployment['template']['spec']['terminationGracePeriodSeconds'] == 30 + GRACE
 
 
 def test_the_probes_ask_what_a_server_answers(folder, server):

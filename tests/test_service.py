@@ -290,14 +290,53 @@ def test_it_answers_what_it_has_taken(server_python, tmp_path, wire):
         assert started.process.wait(TIMEOUT) == 0
 
 
-def test_clients_that_read_nothing_do_not_keep_it_from_its_end(server_python, tmp_path):
+def large(size):
     message = DataRequestProto(header={'exec_endpoint': '/encode'})
-    message.data.docs.docs.add(text='x' * 1_000_000)
-    with service(server_python, tmp_path, 'named') as started, contextlib.ExitStack() as open_sockets:
+    message.data.docs.docs.add(text='x' * size)
+    return message.SerializeToString()
+
+
+def over_grpc(url, data):
+    """Answers as they are asked for, of two requests."""
+    with grpc.insecure_channel(url.partition('://')[2], [('grpc.max_receive_message_length', -1)]) as channel:
+        yield from channel.stream_stream('/jina.JinaRPC/Call')(iter([data] * 2), timeout=TIMEOUT)
+
+
+def over_http(url, data):
+    """Pieces of an answer as they are asked for."""
+    headers = {'Content-Type': 'application/x-protobuf'}
+    with requests.post(f'{url}/post', data * 2, headers=headers, timeout=TIMEOUT, stream=True) as answer:
+        yield from answer.iter_content(1 << 20)
+
+
+def over_websocket(url, data):
+    with connect_to(url, max_queue=1, max_size=None) as socket:
+        for _ in range(2):
+            socket.send(data)
+        for _ in range(2):
+            yield socket.recv(TIMEOUT)
+
+
+@pytest.mark.parametrize('answers', [over_grpc, over_http, over_websocket])
+def test_answers_that_are_on_their_way_when_it_ends_arrive(server_python, tmp_path, answers):
+    """They are more than what fits between the service and a client that takes its time."""
+    wire = {over_grpc: 'grpc', over_http: 'http', over_websocket: 'ws'}[answers]
+    with service(server_python, tmp_path, 'named') as started:
+        pieces = answers(started.urls[wire], large(15_000_000))
+        got = len(next(pieces))
+        started.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        got += sum(map(len, pieces))
+        assert got > 30_000_000
+        assert started.process.wait(TIMEOUT) == 0
+
+
+def test_clients_that_read_nothing_do_not_keep_it_from_its_end(server_python, tmp_path):
+    with service(server_python, tmp_path, 'named', '--drain', '1') as started, contextlib.ExitStack() as open_sockets:
         for _ in range(8):  # each does not take part in closing, either
             socket = open_sockets.enter_context(connect_to(started.urls['ws'], max_queue=1, close_timeout=0.1))
             for _ in range(16):
-                socket.send(message.SerializeToString())
+                socket.send(large(1_000_000))
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(TIMEOUT) == 0
 

@@ -141,13 +141,14 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
             if source is not click.core.ParameterSource.DEFAULT:
                 raise click.UsageError(f'{why}: leave --{option.replace("_", "-")} out')
         ports = {scheme: context.params[f'{scheme}_port'] for scheme in PORTS}
+        drain = context.params['drain']
     if len({*ports.values(), 0}) < len(ports) + 1:
         raise click.UsageError(
             'a container needs three different ports, none of them 0: give --grpc-port, --http-port and --ws-port'
         )
     configured = ['--config', CONFIG_FILE] if config is not None else []
     arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *configured, *_without_config(arguments)]
-    return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, config=config, **sizes)
+    return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, drain, config=config, **sizes)
 
 
 def _text(path: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, Callable, Mapping
 
 import click
 
-from ..server.settings import PORTS, Limits, ModelSettings
+from ..server.settings import PORTS, Limits, ModelSettings, Settings
 from .completion import engines
 
 CONFIGURED = f'{__name__}.models'
@@ -71,6 +71,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_file('tls-key', 'The key (PEM) of the certificate.')
 @_file('tls-client-ca', 'Authorities (PEM) of clients: each must show a certificate of theirs, besides its token.')
 @_file('access-log', 'Append a JSON line about each request there, or with - to standard error; else there is none.')
+@_number('drain', Settings.drain, 'Most seconds for answers under way, once it is told to stop.', 0)
 @_number('max-body', LIMITS.body, 'Most bytes of a request.')
 @_number('max-items', LIMITS.items, 'Most documents of a request, candidates included.')
 @_number('max-pixels', LIMITS.pixels, 'Most pixels of an image.')
@@ -88,7 +89,6 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
     Example: inference-client serve --config service.toml
     """
     from ..server.service import serve as run
-    from ..server.settings import Settings
 
     run(
         Settings(
@@ -102,6 +102,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
             tls_key=options['tls_key'],
             tls_client_ca=options['tls_client_ca'],
             access_log=options['access_log'],
+            drain=options['drain'],
             limits=Limits(
                 body=options['max_body'],
                 items=options['max_items'],

@@ -28,7 +28,7 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._stopping = asyncio.Event()
+        self._readers: set[asyncio.Task[None]] = set()
         self._server: Any = None
 
     def service(self, handler_call_details: Any) -> Any:
@@ -63,8 +63,9 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
         await self._server.start()
 
     async def close(self, seconds: float) -> None:
-        """Refuse new calls, let those under way end within so many seconds, and close."""
-        self._stopping.set()
+        """Refuse new calls, let answers of those under way leave within so many seconds, and close."""
+        for reader in self._readers:
+            reader.cancel()
         await self._server.stop(seconds)
 
     async def _single(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
@@ -128,11 +129,13 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
                     task = asyncio.ensure_future(answer(data))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
+            finally:  # at the end of the requests, or when the service reads no more of them
                 await asyncio.gather(*tasks)
-            finally:
                 answers.put_nowait(None)
 
         reader = asyncio.ensure_future(read())
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
         try:
             while True:
                 data = await answers.get()

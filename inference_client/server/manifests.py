@@ -10,9 +10,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
+from .settings import Settings
+
 USER = 10001  # of the process in the container; no account of a base image has it
-GRACE = 60  # seconds to end in: the pause before SIGTERM, and what the service takes at most
 PAUSE = 5  # seconds in which a cluster learns that a pod ends
+GRACE = PAUSE + 25  # seconds to end in, beside those that answers under way get
 ALIVE, READY = '/', '/ready'  # what the service tells without a token
 TOKENS = '/tokens'  # a folder and not a file, for a file that is replaced stays the old one in a container
 TOKEN_FILE = f'{TOKENS}/tokens.json'
@@ -30,6 +32,7 @@ class Hosting:
         arguments: of `inference-client serve`.
         ports: by scheme (`grpc`, `http`, `ws`).
         extras: of this package, which the models need.
+        drain: seconds that it gives to answers under way when it ends.
         pods: how many of them.
         cpu: cores that each asks for.
         memory: that each asks for, and may have.
@@ -41,6 +44,7 @@ class Hosting:
     arguments: Sequence[str]
     ports: Mapping[str, int]
     extras: Sequence[str] = ('local',)
+    drain: int = Settings.drain
     pods: int = 1
     cpu: str = '1'
     memory: str = '1Gi'
@@ -88,7 +92,7 @@ def compose(hosting: Hosting) -> Mapping[str, Any]:
         'ports': [f'127.0.0.1:{port}:{port}' for port in hosting.ports.values()],
         'healthcheck': {'test': ['CMD', 'python', '-c', probe], 'interval': '10s', 'start_period': '120s'},
         'restart': 'unless-stopped',
-        'stop_grace_period': f'{GRACE}s',
+        'stop_grace_period': f'{hosting.drain + GRACE}s',
         'init': True,
         'read_only': True,
         'tmpfs': ['/tmp'],
@@ -120,7 +124,7 @@ def _config_map(hosting: Hosting, config: str) -> Mapping[str, Any]:
 def _deployment(hosting: Hosting) -> Mapping[str, Any]:
     pod = {
         'automountServiceAccountToken': False,
-        'terminationGracePeriodSeconds': GRACE,
+        'terminationGracePeriodSeconds': hosting.drain + GRACE,
         'securityContext': {
             'runAsNonRoot': True,
             'runAsUser': USER,

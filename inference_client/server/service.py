@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .settings import Settings
 
-CLOSE_TIMEOUT = 0.5  # seconds for answers to leave, once all are written
+CLOSE_TIMEOUT = 0.5  # seconds for answers to leave, if those under way took all the time there was
 DRAIN_PAUSE = 0.02  # seconds between two looks at what is under way
 NEEDED = 'prometheus_client'  # of the extra `[server]`, by whose absence it is told
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -92,6 +92,7 @@ async def _serve(
     await calls.open(f'{host}:{ports["grpc"]}', credentials)
     for scheme in ('http', 'ws'):
         await web.open(settings.host, ports[scheme], tls)
+    end = 0.0
     try:
         for model in models.values():
             model.start()
@@ -99,11 +100,12 @@ async def _serve(
             say(f'{scheme}{"s" if tls else ""}://{host}:{port}')
         await _tell(models, stop, say)
         await stop.wait()
-        await _drain(desk, settings.drain)
+        end = time.monotonic() + settings.drain
+        await _drain(desk, end)
     finally:
         desk.stopping = True
-        await calls.close(CLOSE_TIMEOUT)
-        await web.close()
+        left = max(CLOSE_TIMEOUT, end - time.monotonic())
+        await asyncio.gather(calls.close(left), web.close(left))
         await asyncio.gather(*(model.stop() for model in models.values()))
 
 
@@ -162,10 +164,9 @@ def _authorities(context: ssl.SSLContext, path: str | None) -> bytes | None:
         ) from error
 
 
-async def _drain(desk: Desk, seconds: float) -> None:
-    """Refuse new requests, and wait until those under way are answered."""
+async def _drain(desk: Desk, end: float) -> None:
+    """Refuse new requests, and wait until those under way are answered, or it is that time."""
     desk.stopping = True
-    end = time.monotonic() + seconds
     while desk.under_way and time.monotonic() < end:
         await asyncio.sleep(DRAIN_PAUSE)
 

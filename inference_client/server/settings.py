@@ -89,7 +89,7 @@ class Settings:
     tls_client_ca: str | None = None
     limits: Limits = field(default_factory=Limits)
     access_log: str | None = None
-    drain: float = 30.0
+    drain: int = 30
 
     def __post_init__(self) -> None:
         if not self.auth and not is_loopback(self.host):

@@ -47,7 +47,7 @@ class WebDoor:
         self._desk = desk
         self._directory = directory
         self._bodies = strangers.Bodies(desk.limits.body)
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._sockets: dict[web.WebSocketResponse, set[asyncio.Task[None]]] = {}  # and what they wait for
         application = web.Application(middlewares=[_refusals])
         application.router.add_route('*', r'/{path:[\s\S]*}', self._serve)
         self._runner = web.AppRunner(
@@ -72,11 +72,15 @@ class WebDoor:
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_server(self._first, host, port, reuse_address=True, ssl=tls))
 
-    async def close(self) -> None:
-        """Close all connections."""
+    async def close(self, seconds: float) -> None:
+        """Close all connections, those on which an answer is sent within so many seconds."""
         for server in self._servers:
             server.close()
-        await asyncio.gather(*map(_leave, list(self._sockets)))
+        await asyncio.gather(*(_leave(socket, tasks, seconds) for socket, tasks in self._sockets.items()))
+        connections: Any = self._runner.server
+        connections.pre_shutdown()  # those that are idle
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(connections.shutdown(seconds), seconds + CLOSING)
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -173,24 +177,27 @@ class WebDoor:
     async def _socket(self, request: web.Request, asker: Asker) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=self._desk.limits.body)
         await socket.prepare(request)
-        self._sockets.add(socket)
+        tasks = self._sockets[socket] = set()
         try:
-            await _converse(socket, lambda *request: self._desk.ask_in_band(asker, *request), self._desk.limits.items)
+            await _converse(
+                socket, tasks, lambda *request: self._desk.ask_in_band(asker, *request), self._desk.limits.items
+            )
         finally:
-            self._sockets.discard(socket)
+            del self._sockets[socket]
         return socket
 
 
-async def _leave(socket: web.WebSocketResponse) -> None:
-    """Close a socket, whether its client still reads or not."""
+async def _leave(socket: web.WebSocketResponse, tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    """Close a socket once its answers have left, or so many seconds are over."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(socket.close(code=WSCloseCode.GOING_AWAY), CLOSING)
 
 
-async def _converse(socket: web.WebSocketResponse, ask: Any, most: int) -> None:
+async def _converse(socket: web.WebSocketResponse, tasks: set[asyncio.Task[None]], ask: Any, most: int) -> None:
     """Answer the requests of a socket until the client ends them; if it leaves, those under way are given up."""
     window = Window()
-    tasks: set[asyncio.Task[None]] = set()
 
     async def answer(message: Any) -> None:
         size = len(message.data)

@@ -297,37 +297,37 @@ def large(size):
 
 
 def over_grpc(url, data):
-    """Answers as they are asked for, of two requests."""
+    """Answers as they are asked for, of six requests."""
     with grpc.insecure_channel(url.partition('://')[2], [('grpc.max_receive_message_length', -1)]) as channel:
-        yield from channel.stream_stream('/jina.JinaRPC/Call')(iter([data] * 2), timeout=TIMEOUT)
+        yield from channel.stream_stream('/jina.JinaRPC/Call')(iter([data] * 6), timeout=TIMEOUT)
 
 
 def over_http(url, data):
     """Pieces of an answer as they are asked for."""
     headers = {'Content-Type': 'application/x-protobuf'}
-    with requests.post(f'{url}/post', data * 2, headers=headers, timeout=TIMEOUT, stream=True) as answer:
+    with requests.post(f'{url}/post', data * 6, headers=headers, timeout=TIMEOUT, stream=True) as answer:
         yield from answer.iter_content(1 << 20)
 
 
 def over_websocket(url, data):
     with connect_to(url, max_queue=1, max_size=None) as socket:
-        for _ in range(2):
+        for _ in range(6):
             socket.send(data)
-        for _ in range(2):
+        for _ in range(6):
             yield socket.recv(TIMEOUT)
 
 
-@pytest.mark.parametrize('answers', [over_grpc, over_http, over_websocket])
-def test_answers_that_are_on_their_way_when_it_ends_arrive(server_python, tmp_path, answers):
-    """They are more than what fits between the service and a client that takes its time."""
-    wire = {over_grpc: 'grpc', over_http: 'http', over_websocket: 'ws'}[answers]
+def test_answers_that_are_on_their_way_when_it_ends_arrive(server_python, tmp_path):
+    """They are more than what fits between the service and clients that take their time."""
+    wires = {'grpc': over_grpc, 'http': over_http, 'ws': over_websocket}
     with service(server_python, tmp_path, 'named') as started:
-        pieces = answers(started.urls[wire], large(15_000_000))
-        got = len(next(pieces))
+        pieces = {wire: answers(started.urls[wire], large(8_000_000)) for wire, answers in wires.items()}
+        got = {wire: len(next(one)) for wire, one in pieces.items()}
         started.process.send_signal(signal.SIGTERM)
-        time.sleep(2)
-        got += sum(map(len, pieces))
-        assert got > 30_000_000
+        time.sleep(4)
+        for wire, one in pieces.items():
+            got[wire] += sum(map(len, one))
+        assert min(got.values()) > 48_000_000
         assert started.process.wait(TIMEOUT) == 0
 
 

@@ -255,7 +255,7 @@ def test_too_many_documents(guarded, tokens):
     body = {'data': [{'text': 'a', 'matches': [{'text': 'b'}] * 8}], 'exec_endpoint': '/encode'}
     answer = requests.post(f'{guarded.urls["http"]}/post', json=body, headers=headers(tokens['good']), timeout=TIMEOUT)
     assert answer.status_code == 413
-    assert 'more than 8 documents: larger than max' in answer.json()['detail']
+    assert 'more than 8 documents' in answer.json()['detail']
 
 
 @pytest.mark.parametrize('wire', WIRES)

@@ -144,7 +144,8 @@ def test_models_that_cannot_be_used_are_an_error_that_says_why(entries, words):
 def test_a_model_has_the_name_of_its_engine_and_the_replicas_of_all_unless_it_says():
     entries = [{'engine': 'a'}, {'name': 'b', 'engine': 'a', 'replicas': 3}, {'name': 'c', 'max-batch': 1}]
     assert models_of(entries, {**DEFAULTS, 'batch-wait-ms': 5}) == [
-        ModelSettings('a', 'a', 2, 8, 5, 60), ModelSettings('b', 'a', 3, 8, 5, 60), ModelSettings('c', 'c', 2, 1, 5, 60),
+        ModelSettings('a', 'a', 2, 8, 5, 60), ModelSettings('b', 'a', 3, 8, 5, 60),
+        ModelSettings('c', 'c', 2, 1, 5, 60),
     ]  # fmt: skip
 
 

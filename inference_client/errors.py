@@ -49,12 +49,10 @@ __all__ = [
 ]
 
 
-OTHER_NAME = (
-    'hostname mismatch',  # OpenSSL
-    'ip address mismatch',
-    "doesn't match",  # urllib3
-    'not in peer certificate',  # gRPC
-    'hostname verification',
+OTHER_NAME = re.compile(
+    r'(hostname|ip address) mismatch'  # OpenSSL
+    r"|hostname .* doesn't match"  # urllib3
+    r'|not in peer certificate|hostname verification',  # gRPC, now and before
 )
 """What libraries say of a certificate that is for another name, in lower case."""
 
@@ -242,7 +240,7 @@ def unreachable(
     said = str(reason).lower().replace('_', ' ')
     if 'certificate required' in said:
         advice = 'it wants a certificate of yours: give Client(client_cert=...), or --client-cert on the command line'
-    elif any(words in said for words in OTHER_NAME):
+    elif OTHER_NAME.search(said):
         advice = 'its certificate is not for this name: use the name that it was made for'
     elif 'certificate' in said:
         advice = 'if you trust it, give its certificates as Client(ca_file=...), or --ca-file on the command line'

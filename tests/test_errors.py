@@ -124,3 +124,21 @@ def test_a_server_error_keeps_the_name_of_the_models_exception(message, exceptio
 def test_a_new_error_knows_nothing_of_a_call():
     error = InferenceError('what to do')
     assert (error.task, error.url, error.completed, error.span) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ('reason', 'advice'),
+    [
+        ("hostname 'a' doesn't match either of 'b', 'c'", 'use the name that it was made for'),
+        ('Hostname Verification Check failed.', 'use the name that it was made for'),
+        ("IP address mismatch, certificate is not valid for '127.0.0.1'.", 'use the name that it was made for'),
+        ('TLSV13_ALERT_CERTIFICATE_REQUIRED', '--client-cert'),
+        ('self signed certificate', '--ca-file'),
+        ("the length doesn't match", 'check the address'),
+    ],
+)
+def test_what_to_do_depends_on_what_the_library_says(reason, advice):
+    """Also in the words of those that are not installed here."""
+    said = str(errors.unreachable(reason))
+    assert said.startswith(f'the server cannot be reached or dropped the connection ({reason}); ')
+    assert advice in said.rpartition('); ')[2]

@@ -162,6 +162,29 @@ def test_what_a_cut_stream_owed_is_sent_again(peer, model):
     assert len(peer.streams) == 2
 
 
+@pytest.mark.parametrize('gateway', [True, False])
+def test_a_request_that_goes_out_while_its_connection_is_swept_is_sent_again(peer, model, gateway):
+    peer.gateway = gateway
+    used(peer, model, CALL if gateway else UNARY)
+    connection, swept = model._transport._connection, threading.Event()
+
+    class Noted(set):
+        def add(self, answer):  # the request is under way, and before that is noted here, another thread sweeps
+            connection.usable = False
+            assert connection.sweep()
+            swept.set()
+            super().add(answer)
+
+    def held(data):
+        swept.wait(10)
+        return embed(data)
+
+    peer.answer, connection._under_way = held, Noted()
+    assert len(model.encode(text='a')) == 1
+    assert swept.is_set()
+    assert model._transport._connection is not connection
+
+
 def test_a_gateway_that_was_replaced_by_a_deployment(peer, model):
     used(peer, model, CALL)
     peer.gateway = False

@@ -49,6 +49,7 @@ class Connection:
         self.process = os.getpid()
         self.usable = True
         self.ended = False
+        self._by_caller = False  # whether what is under way ends for good; a swept one may have been asked just then
         self._channel = opener(*settings.channel_arguments(address, options, seconds))
         self._metadata = settings.metadata_of(address, options)
         self._unary = self._channel.unary_unary(settings.UNARY)  # bytes in and out
@@ -96,11 +97,15 @@ class Connection:
     def sweep(self) -> bool:
         """Close it if it is of no more use; whether it is closed. Never from a callback of gRPC, which may hang."""
         if not self.usable and not self._under_way:
-            self.cancel()
+            self._end()
         return self.ended
 
     def cancel(self) -> None:
         """Close it without waiting, as the garbage collector must."""
+        self._by_caller = True
+        self._end()
+
+    def _end(self) -> None:
         if self.process == os.getpid() and not self.ended:
             self.usable = False
             self.ended = True
@@ -135,8 +140,8 @@ class Connection:
         return failure
 
     def _translated(self, error: Any, seconds: float) -> InferenceError:
-        by_us = self.ended and error.code() is grpc.StatusCode.CANCELLED
-        return closed() if by_us else settings.translated(error, seconds)
+        meant = self._by_caller and error.code() is grpc.StatusCode.CANCELLED
+        return closed() if meant else settings.translated(error, seconds)
 
     def _stream_failure(self, error: Any) -> InferenceError:
         failure = self._translated(error, 0.0)

@@ -10,6 +10,7 @@ import json
 import pickle
 import re
 import socket
+import ssl
 import struct
 import zlib
 from pathlib import Path
@@ -451,6 +452,35 @@ def test_requests_that_do_not_come_are_not_waited_for(running):
         for connection in slow:
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(100) == b''
+
+
+def test_over_tls_too_the_first_request_has_only_so_long():
+    """Whether the handshake does not come, or nothing after it."""
+    from inference_client.server.strangers import FirstRequests
+
+    authority = pytest.importorskip('trustme').CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert('localhost').configure_cert(server)
+    authority.configure_trust(client)
+
+    async def answer(request):
+        return web.Response()
+
+    async def ask():
+        made = web.Server(answer)
+        listening = await FirstRequests(made, 2.0).listen(HOST, 0, server)
+        port = listening.sockets[0].getsockname()[1]
+        try:
+            for tls in ({}, {'ssl': client, 'server_hostname': 'localhost'}):
+                reader, writer = await asyncio.open_connection(HOST, port, **tls)
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b''
+                writer.close()
+        finally:
+            listening.close()
+            await made.shutdown()
+
+    asyncio.run(asyncio.wait_for(ask(), TIMEOUT))
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any, Callable
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from .refusals import Refusal, TooLargeError, UnavailableError
 
 FIRST = 10.0  # seconds from the connection to the end of the first request's headers
+HANDSHAKE = 0.8  # of that time, for TLS: there is nothing to cut off before, so it must be over when that time is
 IDLE = 75.0  # seconds from one request to the end of the next one's headers
 BODY = 60.0  # seconds for a body that comes at a crawl; one that fills the line is not at fault
 MOST_COMING = 512 << 20  # bytes of bodies on their way in, of all connections; one may be larger
@@ -55,6 +57,12 @@ class FirstRequests:
         made = self._make()
         self._waiting[id(made)] = asyncio.get_running_loop().call_later(self._seconds, self._cut, made)
         return made
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> asyncio.AbstractServer:
+        """Take connections at an address."""
+        handshake = None if tls is None else HANDSHAKE * self._seconds
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self, host, port, reuse_address=True, ssl=tls, ssl_handshake_timeout=handshake)
 
     def came(self, request: web.Request) -> None:
         """Note that a request has come on a connection."""

@@ -69,8 +69,7 @@ class WebDoor:
             await self._runner.setup()
             made: Any = self._runner.server
             self._first = strangers.FirstRequests(made)
-        loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self._first, host, port, reuse_address=True, ssl=tls))
+        self._servers.append(await self._first.listen(host, port, tls))
 
     async def close(self, seconds: float) -> None:
         """Close all connections, those on which an answer is sent within so many seconds."""

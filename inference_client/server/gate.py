@@ -19,7 +19,7 @@ class Gate:
 
     Args:
         store: the tokens; None: everyone on this machine may ask.
-        limiter: how often each token may, or each peer where there are no tokens; None: as often as it likes.
+        limiter: how often each token may; None: as often as it likes.
         log: where those without a good token are noted.
     """
 

@@ -81,6 +81,7 @@ def test_the_access_log_has_a_line_for_each_request_and_nothing_of_it(configured
     assert (asked[0]['model'], asked[0]['outcome']) == ('one', 'ok')
     assert asked[0]['protocol'] == {'ws': 'websocket'}.get(wire, wire)
     assert asked[0]['bytes'] > 0
+    assert asked[0]['peer'] == '127.0.0.1'
     written = log.read_text(encoding='utf-8')
     assert 'secret' not in written
     assert token not in written
@@ -96,7 +97,32 @@ def test_a_bad_token_is_logged_as_refused_and_not_by_itself(configured, wire):
     new = lines(log)[before:]
     assert new
     assert all(set(line) == {'time', 'peer', 'outcome'} and line['outcome'] == '401' for line in new)
+    assert {line['peer'] for line in new} == {'127.0.0.1'}
     assert token[:-1] not in log.read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize(
+    ('peer', 'address'),
+    [
+        ('ipv4:127.0.0.1:50000', '127.0.0.1'),
+        ('ipv6:%5B::1%5D:50000', '::1'),
+        ('ipv6:[::1]:50000', '::1'),
+        ('ipv6:%5Bfe80::1%25eth0%5D:50000', 'fe80::1%eth0'),
+    ],
+)
+def test_a_peer_is_its_address_over_grpc_too(peer, address):
+    from inference_client.server.grpc_door import address_of
+
+    assert address_of(peer) == address
+
+
+def test_a_line_on_standard_error_is_there_at_once(server_python, tmp_path):
+    """And not when 8 KiB are, which a process that is killed never writes."""
+    with service(server_python, tmp_path, 'named', '--access-log', '-', PYTHONUNBUFFERED='') as started:
+        with Client(trust_env=False) as client:
+            client.get_model(started.urls['grpc']).encode(text='hello')
+        written = [json.loads(line).get('task') for line in started.log.splitlines() if line.startswith('{')]
+        assert 'encode' in written
 
 
 @pytest.mark.parametrize(

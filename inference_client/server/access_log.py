@@ -28,7 +28,7 @@ class AccessLog:
     def __init__(self, path: str) -> None:
         self._file: IO[bytes]
         try:
-            self._file = sys.stderr.buffer if path == '-' else Path(path).open('ab', buffering=0)  # noqa: SIM115 - as long as the service
+            self._file = _standard_error() if path == '-' else Path(path).open('ab', buffering=0)  # noqa: SIM115 - as long as the service
         except OSError as error:
             raise ConfigurationError(
                 f'the access log {path} cannot be opened ({error.strerror}): name another with --access-log'
@@ -41,3 +41,8 @@ class AccessLog:
             self._file.write(orjson.dumps({'time': time, **fields}, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as error:
             logger.error('a line of the access log is lost: %s', error.strerror)
+
+
+def _standard_error() -> IO[bytes]:
+    """Standard error without the buffer that it has where it is no terminal: a line would wait there for 8 KiB more."""
+    return open(sys.stderr.fileno(), 'wb', buffering=0, closefd=False)

@@ -151,8 +151,13 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
 def _asker(context: Any) -> Asker:
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     model = metadata.get(MODEL)
-    peer = context.peer().rpartition(':')[0]
+    peer = address_of(context.peer())
     return Asker(None if model is None else unquote(model), metadata.get('authorization'), peer, 'grpc', metadata)
+
+
+def address_of(peer: str) -> str:
+    """The address in what gRPC calls a peer, such as `ipv6:%5B::1%5D:50000`."""
+    return unquote(peer.partition(':')[2].rpartition(':')[0]).strip('[]')
 
 
 async def _refuse(context: Any, refusal: Refusal) -> bytes:

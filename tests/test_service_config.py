@@ -111,6 +111,7 @@ def test_a_bad_token_is_logged_as_refused_and_not_by_itself(configured, wire):
     ],
 )
 def test_a_peer_is_its_address_over_grpc_too(peer, address):
+    pytest.importorskip('prometheus_client', reason='comes with the extra [server]')
     from inference_client.server.grpc_door import address_of
 
     assert address_of(peer) == address

@@ -552,7 +552,7 @@ def test_a_task_by_class_gives_what_it_says(plain_flow, door):
 
 
 FORKED = """
-import asyncio, os, sys
+import asyncio, os, signal, sys, time
 from inference_client import AsyncClient
 
 model = asyncio.run(AsyncClient().get_model(sys.argv[1]))
@@ -563,12 +563,24 @@ async def right(text):
     return 'local:' in sys.argv[1] or first == [len(text)] * 5
 
 good = asyncio.run(right('parent'))
+signal.alarm(20)
+time.sleep(float(sys.argv[2]))
 child = os.fork()
+signal.alarm(60)
 good = good and asyncio.run(right('c' * 7 if child == 0 else 'p' * 3))
 if child == 0:
     os._exit(not good)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))  # it has no alarm if it hangs in the fork
 sys.exit(bool(not good or os.waitpid(child, 0)[1]))
 """
+
+
+def forked(url, rest=0, tries=1):
+    """Run `FORKED`, which rests so many seconds before the fork, until it ends well."""
+    for left in reversed(range(tries)):
+        done = run_python(FORKED, arguments=[url, str(rest)], GRPC_ENABLE_FORK_SUPPORT='1')
+        if done.returncode == 0 or not left:
+            return done
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
@@ -577,7 +589,9 @@ def test_a_forked_process_may_use_the_model_of_a_loop_that_ended(plain_flow, wir
     url = plain_flow.get(wire, 'local://embedded')
     if wire == 'local':
         pytest.importorskip('onnxruntime')
-    done = run_python(FORKED, arguments=[url], GRPC_ENABLE_FORK_SUPPORT='1')
+    # gRPC may hang or crash in a fork while its own threads work, as they do for a moment after a connection was closed,
+    # and it does not tell when they are done (grpc/grpc#34442). What is ours to get wrong goes wrong in each try.
+    done = forked(url, rest=1, tries=3) if wire == 'grpc' else forked(url)
     assert done.returncode == 0, done.stderr
 
 

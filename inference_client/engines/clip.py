@@ -28,6 +28,7 @@ PREFIX = 'clip:'
 _FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')  # of a repository, unless it says otherwise
 _DIRECTORY = 'local-dir:'  # what open_clip puts before one
 _AT_ONCE = 64  # more need more memory, and no less time each
+_MOST_WORDS = 100_000  # that open_clip's tokenizer remembers, some 16 MB; it would keep each that it ever saw
 
 
 class ClipEngine(MultimodalEngine):
@@ -61,6 +62,8 @@ class ClipEngine(MultimodalEngine):
         self._model.eval()
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._tokenizing = threading.Lock()  # some tokenizers are not made for threads
+        self._words: dict[str, str] = getattr(self._tokenizer, 'cache', {})  # which those of other libraries lack
+        self._special = dict(self._words)
         self.max_tokens: int = self._tokenizer.context_length
         self.embedding_size = open_clip.get_model_config(architecture)['embed_dim']
         self.logit_scale = float(self._model.logit_scale.detach().exp())
@@ -79,9 +82,15 @@ class ClipEngine(MultimodalEngine):
         for start in range(0, len(short), _AT_ONCE):
             with self._tokenizing:
                 tokens = self._tokenizer(short[start : start + _AT_ONCE])
+                self._forget_words()
             with torch.inference_mode():
                 rows.append(rows_of(self._model.encode_text(tokens.to(self._device))))
         return np.concatenate(rows)
+
+    def _forget_words(self) -> None:
+        if len(self._words) > _MOST_WORDS:
+            self._words.clear()
+            self._words.update(self._special)
 
     def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
         """Embed RGB images, prepared as open_clip does for these weights."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from isolated import output_of
 
 from inference_client import Capabilities, Client, ConfigurationError, ServerError, TaskFallbackWarning
-from inference_client.engines import _hub, loader
+from inference_client.engines import _hub, clip, loader
 from inference_client.engines._texts import cut, sound
 from inference_client.engines.clip import ClipEngine
 from inference_client.engines.loader import engine_class, load_engine
@@ -158,6 +158,16 @@ def test_a_text_of_any_length_needs_little_memory(by_file):
     assert peak < 30_000_000
     np.testing.assert_allclose(rows[1], engine.encode_text(['a ' * 80], {})[0], atol=1e-5)
     np.testing.assert_allclose(rows[2], engine.encode_text(['cat'], {})[0], atol=1e-5)
+
+
+def test_no_more_words_are_remembered_than_so_many(by_file, monkeypatch):
+    texts = [f'word{number:x} <end_of_text> a' for number in range(200)]
+    engine = load_engine(by_file)
+    before = engine.encode_text(texts, {})
+    monkeypatch.setattr(clip, '_MOST_WORDS', 20)
+    assert np.array_equal(engine.encode_text(texts, {}), before)
+    assert len(engine._tokenizer.cache) <= 20
+    assert np.array_equal(engine.encode_text(texts[:64], {}), before[:64])
 
 
 def test_what_it_can_do_is_known(by_file, clip_files):

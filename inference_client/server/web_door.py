@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from typing import Any, Mapping
 from urllib.parse import unquote
 
@@ -75,11 +76,13 @@ class WebDoor:
         """Close all connections, those on which an answer is sent within so many seconds."""
         for server in self._servers:
             server.close()
+        end = time.monotonic() + seconds
         await asyncio.gather(*(_leave(socket, tasks, seconds) for socket, tasks in self._sockets.items()))
         connections: Any = self._runner.server
         connections.pre_shutdown()  # those that are idle
+        left = max(CLOSING, end - time.monotonic())  # of the time that the sockets had
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(connections.shutdown(seconds), seconds + CLOSING)
+            await asyncio.wait_for(connections.shutdown(left), left + CLOSING)
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

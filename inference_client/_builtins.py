@@ -44,6 +44,7 @@ def inference_client_engines() -> dict[str, str]:
         'echo': 'inference_client.testing.models:EchoEngine',  # what transports are tested with
         '*::*': 'inference_client.engines.clip:ClipEngine',  # architecture::weights
         'clip:*': 'inference_client.engines.clip:ClipEngine',
+        'onnx:*': 'inference_client.engines.onnx:OnnxClipEngine',
         '*/*blip2*': 'inference_client.engines.blip2:Blip2Engine',  # a repository on the model hub
         'blip2:*': 'inference_client.engines.blip2:Blip2Engine',
     }

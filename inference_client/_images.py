@@ -7,6 +7,7 @@ to three channels, 16-bit samples keep their high byte.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 80_000_000
 """Larger images are refused: a small file can hold a picture that fills the memory."""
+
+OBLONG = 32
+"""Times the length of the other side: what is longer is cut before it is scaled. No photo is."""
 
 CHANNELS = (1, 3, 4)
 
@@ -125,6 +129,37 @@ def rgb_from_array(array: NDArray[Any], max_pixels: int | None = None) -> NDArra
     if array.shape[2] == 1:
         return _repeat_grey(array[:, :, 0])
     return np.array(array[:, :, :3], order='C')  # a copy: the caller may fill the same buffer again
+
+
+def core(pixels: NDArray[np.uint8], aspect: float = 1.0) -> NDArray[np.uint8]:
+    """The part of an image around its middle that a cut-out of it can show, and `OBLONG` times as much at most.
+
+    Whoever scales a strip until its short side fills a square makes of 1 x 80,000,000 pixels 80,000,000 squares.
+
+    Args:
+        pixels: of shape (height, width, 3).
+        aspect: width by height of what will be cut out.
+    """
+    height, width = pixels.shape[:2]
+    rows = min(height, math.ceil(OBLONG * width / aspect))
+    columns = min(width, math.ceil(OBLONG * height * aspect))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
+def middle(
+    pixels: NDArray[np.uint8], height: int, width: int, resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> NDArray[np.uint8]:
+    """The middle of an image, scaled so that it fills height and width; so CLIP's processor does it."""
+    pixels = core(pixels, width / height)
+    own_height, own_width = pixels.shape[:2]
+    if height * own_width >= width * own_height:
+        size = height * own_width // own_height, height
+    else:
+        size = width, width * own_height // own_width
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    scaled = Image.fromarray(pixels).resize(size, resample)
+    return np.asarray(scaled.crop((left, top, left + width, top + height)))
 
 
 def _open(data: bytes, source: str, max_pixels: int | None = None) -> Image.Image:

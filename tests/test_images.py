@@ -9,12 +9,21 @@ import zlib
 import numpy as np
 import pytest
 import strategies
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from PIL import Image
 from strategies import encoded, noise
 
-from inference_client._images import MAX_PIXELS, check_encoded, decode_image, rgb_from_array, rgb_from_pil
+from inference_client._images import (
+    MAX_PIXELS,
+    OBLONG,
+    check_encoded,
+    core,
+    decode_image,
+    middle,
+    rgb_from_array,
+    rgb_from_pil,
+)
 from inference_client.errors import InputError
 
 
@@ -332,3 +341,48 @@ def test_a_jpeg_of_several_pictures_is_taken():
     assert Image.open(io.BytesIO(file)).format == 'MPO'
     check_encoded(file, 'it')
     assert decode_image(file).shape == (40, 30, 3)
+
+
+# -- how they are cut for models
+
+SIDES = st.integers(1, 300)
+
+
+@given(SIDES, SIDES, st.integers(1, 40), st.integers(1, 40))
+@example(1, 300, 40, 1)
+def test_the_middle_fills_what_is_asked_for(height, width, rows, columns):
+    assert middle(noise(height, width), rows, columns).shape == (rows, columns, 3)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_a_photo_is_scaled_as_a_whole_and_then_cut(height, width):
+    short = min(height, width)
+    assume(max(height, width) <= OBLONG * short)
+    size = 32 * width // short, 32 * height // short
+    scaled = np.asarray(Image.fromarray(noise(height, width)).resize(size, Image.Resampling.BICUBIC))
+    top, left = (size[1] - 32) // 2, (size[0] - 32) // 2
+    assert np.array_equal(middle(noise(height, width), 32, 32), scaled[top : top + 32, left : left + 32])
+
+
+@given(SIDES, SIDES, st.floats(0.1, 10))
+def test_the_core_is_around_the_middle_and_never_long(height, width, aspect):
+    part = core(np.arange(height * width).reshape(height, width, 1), aspect)
+    rows, columns = part.shape[:2]
+    assert rows == height or columns == width
+    assert (columns - 1) <= OBLONG * rows * aspect
+    assert (rows - 1) <= OBLONG * columns / aspect
+    first, last = int(part[0, 0, 0]), int(part[-1, -1, 0])
+    above, left = divmod(first, width)
+    below, right = height - 1 - last // width, width - 1 - last % width
+    assert 0 <= below - above <= 1
+    assert 0 <= right - left <= 1
+
+
+@pytest.mark.parametrize('shape', [(1, 1_000_000), (1_000_000, 1)])
+def test_a_strip_is_scaled_no_further_than_a_cut_shows(shape, monkeypatch):
+    sizes, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, 'resize', lambda image, size, *rest: sizes.append(size) or resize(image, size, *rest)
+    )
+    assert middle(noise(*shape), 224, 224).shape == (224, 224, 3)
+    assert sorted(sizes[0]) == [224, 224 * OBLONG]

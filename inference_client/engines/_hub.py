@@ -32,6 +32,34 @@ def cached(repository: str, files: Iterable[str]) -> str:
     return next((path for path in paths if isinstance(path, str)), '')
 
 
+def fetched(name: str, repository: str, file: str, instead: str) -> str:
+    """Path of a file of a repository, which is fetched unless it was before.
+
+    Args:
+        name: of the model.
+        repository: on the hub.
+        file: in the repository.
+        instead: how to name the model when the files are in a directory.
+
+    Raises:
+        ConfigurationError: it is not here, and the hub does not have it, or cannot be reached.
+    """
+    here = cached(repository, [file])
+    if here:
+        return here
+    if not reachable():
+        raise out_of_reach(name, repository, file, instead)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return str(hf_hub_download(repository, file))
+    except (EntryNotFoundError, RepositoryNotFoundError) as error:
+        raise ConfigurationError(
+            f'{name!r} needs {file} of {repository}, and the model hub has none that it would give: check the name'
+        ) from error
+
+
 def out_of_reach(name: str, repository: str, file: str, instead: str) -> ConfigurationError:
     """The error for what is neither here nor to be had.
 

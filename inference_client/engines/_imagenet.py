@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ._sessions import session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,12 +37,7 @@ class Classifier:
     """
 
     def __init__(self, threads: int = 0) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(MODEL), options, providers=['CPUExecutionProvider'])
+        self._session = session(MODEL, threads)
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Classify RGB images, each uint8 (height, width, 3); returns logits, float32 of shape (n, 1000)."""

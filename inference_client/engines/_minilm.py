@@ -11,6 +11,7 @@ import numpy as np
 
 from .._scores import unit_rows
 from ..errors import ConfigurationError
+from ._sessions import session
 from ._texts import sound
 
 if TYPE_CHECKING:
@@ -44,15 +45,9 @@ class TextEncoder:
     """
 
     def __init__(self, model: Path | None = None, threads: int = 0) -> None:
-        import onnxruntime
         import tokenizers
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            read_checked(model or installed_model()), options, providers=['CPUExecutionProvider']
-        )
+        self._session = session(read_checked(model or installed_model()), threads)
         self._tokenizer = tokenizers.Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.enable_padding()

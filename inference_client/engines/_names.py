@@ -59,6 +59,6 @@ def hint(name: str) -> str:
     if _LIKE_CLIP.match(name.rpartition('/')[2]):
         return (
             "; CLIP models (extra [clip]) have names such as 'ViT-B-32::openai', architecture and weights, or "
-            'clip:/checkpoint?arch=ViT-B-32'
+            'clip:/checkpoint?arch=ViT-B-32; without PyTorch, onnx:/directory (extra [local])'
         )
     return ''

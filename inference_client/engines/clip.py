@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from .._images import core
 from .._registered import nearest
 from ..errors import ConfigurationError
 from . import _hub
@@ -60,6 +61,7 @@ class ClipEngine(MultimodalEngine):
             architecture, precision=precision, device=self._device, **settings
         )
         self._model.eval()
+        self._aspect = _aspect(self._model.visual.preprocess_cfg)
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._tokenizing = threading.Lock()  # some tokenizers are not made for threads
         self._words: dict[str, str] = getattr(self._tokenizer, 'cache', {})  # which those of other libraries lack
@@ -100,10 +102,20 @@ class ClipEngine(MultimodalEngine):
         rows = []
         for start in range(0, len(images), _AT_ONCE):
             some = images[start : start + _AT_ONCE]
-            pixels = torch.stack([self._prepare(Image.fromarray(image)) for image in some])
+            cores = some if self._aspect is None else [core(image, self._aspect) for image in some]
+            pixels = torch.stack([self._prepare(Image.fromarray(image)) for image in cores])
             with torch.inference_mode():
                 rows.append(rows_of(self._model.encode_image(pixels.to(self._device, self._dtype))))
         return np.concatenate(rows)
+
+
+def _aspect(preprocessing: Mapping[str, Any]) -> float | None:
+    """Width by height of what is cut out of an image, after it was scaled to fill it; None where none of it is cut."""
+    if preprocessing['resize_mode'] != 'shortest':
+        return None
+    size = preprocessing['size']
+    height, width = (size, size) if isinstance(size, int) else size
+    return float(width / height)
 
 
 def _named(name: str, model: str, options: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

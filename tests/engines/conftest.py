@@ -10,6 +10,8 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from isolated import output_of
+from pages import ROOT, blocks
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -106,6 +108,82 @@ def blip2_files(tmp_path_factory):
         torch.nn.init.normal_(model.query_tokens)
         model.save_pretrained(folder / name)
         processor.save_pretrained(folder / name)
+    return folder
+
+
+LIKE_CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+def clip_tokenizer():
+    """A tokenizer that does with texts what CLIP's of transformers does, with few words."""
+    special = ['<|startoftext|>', '<|endoftext|>']
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=special[1], end_of_word_suffix='</w>'))
+    inner.normalizer = tokenizers.normalizers.Sequence(
+        [
+            tokenizers.normalizers.NFC(),
+            tokenizers.normalizers.Replace(tokenizers.Regex(r'\s+'), ' '),
+            tokenizers.normalizers.Lowercase(),
+        ]
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [
+            tokenizers.pre_tokenizers.Split(tokenizers.Regex(LIKE_CLIP), 'removed', invert=True),
+            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=700, special_tokens=special, initial_alphabet=alphabet, end_of_word_suffix='</w>'
+    )
+    inner.train_from_iterator(SENTENCES, trainer)
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single='<|startoftext|> $A <|endoftext|>', special_tokens=[(special[0], 0), (special[1], 1)]
+    )
+    names = {'bos_token': special[0], 'eos_token': special[1], 'pad_token': special[1]}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=77, **names)
+
+
+@pytest.fixture(scope='session')
+def hf_clip_files(tmp_path_factory):
+    """Where a tiny CLIP is as transformers saves it."""
+    folder = tmp_path_factory.mktemp('hf-clip')
+    tokenizer = clip_tokenizer()
+    torch.manual_seed(0)
+    projected = {'projection_dim': 16}
+    ends = {'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 1}
+    config = transformers.CLIPConfig(
+        text_config={
+            **SMALL,
+            **ends,
+            'projection_dim': 16,
+            'vocab_size': len(tokenizer),
+            'max_position_embeddings': 77,
+        },
+        vision_config={**SMALL, **projected, 'image_size': 32, 'patch_size': 8},
+        **projected,
+        initializer_factor=10.0,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    transformers.CLIPImageProcessor(
+        size={'shortest_edge': 32}, crop_size={'height': 32, 'width': 32}, image_mean=COLOURS['mean']
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def onnx_files(hf_clip_files, tmp_path_factory):
+    """What the program in the documentation makes of it."""
+    folder = tmp_path_factory.mktemp('onnx')
+    (program,) = (
+        code
+        for code in blocks((ROOT / 'docs' / 'engines.md').read_text(encoding='utf-8'), 'python')
+        if 'torch.onnx.export' in code
+    )
+    for published, here in (('openai/clip-vit-base-patch32', hf_clip_files), ("'clip-onnx'", repr(str(folder)))):
+        assert published in program
+        program = program.replace(published, str(here))
+    output_of(program)
     return folder
 
 

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isolated import output_of
+from PIL import Image
 
 from inference_client import Capabilities, Client, ConfigurationError, ServerError, TaskFallbackWarning
 from inference_client.engines import _hub, clip, loader
@@ -158,6 +159,23 @@ def test_a_text_of_any_length_needs_little_memory(by_file):
     assert peak < 30_000_000
     np.testing.assert_allclose(rows[1], engine.encode_text(['a ' * 80], {})[0], atol=1e-5)
     np.testing.assert_allclose(rows[2], engine.encode_text(['cat'], {})[0], atol=1e-5)
+
+
+def test_a_strip_is_not_scaled_to_any_length(by_file, clip_files, listed):
+    """What open_clip makes of it: a picture of 32 x 640,000, were it not cut. One that is squeezed is whole."""
+    strip = np.random.default_rng(0).integers(0, 256, (1, 20_000, 3), np.uint8)
+    engine = load_engine(by_file)
+    seen, prepare = [], engine._prepare
+    engine._prepare = lambda image: seen.append(image.size) or prepare(image)
+    (row,) = engine.encode_image([strip], {})
+    engine._prepare = prepare
+    assert seen == [(32, 1)]
+    near = own('tiny-clip', [Image.fromarray(strip[:, 9700:10300])], pretrained=str(clip_files / 'tiny.pt'))[1][0]
+    np.testing.assert_allclose(row, near, atol=1e-5)
+    squeezed = load_engine('tiny-clip::mine').encode_image([strip], {})[0]
+    settings = {f'image_{key}': value for key, value in COLOURS.items()}
+    whole = own('tiny-clip', [Image.fromarray(strip)], pretrained=str(listed), force_quick_gelu=True, **settings)
+    np.testing.assert_allclose(squeezed, whole[1][0], atol=1e-5)
 
 
 def test_no_more_words_are_remembered_than_so_many(by_file, monkeypatch):

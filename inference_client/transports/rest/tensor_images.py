@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 from docarray import Document
-from PIL import Image
 
-from ..._images import decode_image
+from ..._images import decode_image, middle
 from ...errors import ConfigurationError
 from .content import encoded_image
 from .tensors import ANY, TYPES, Spec, Tensor, shape_for
@@ -86,7 +85,7 @@ def _pixels(spec: Spec, document: Document, normalize: str | None) -> NDArray[An
     data = document._data
     pixels = decode_image(data.blob or data.tensor)
     if ANY not in (height, width):
-        pixels = _cut(pixels, height, width)
+        pixels = middle(pixels, height, width)
     elif (height, width) != (ANY, ANY):
         raise ConfigurationError(f'the input {spec} has one free side: expected a fixed size of images, or none')
     if spec.datatype != 'UINT8':
@@ -98,12 +97,3 @@ def _pixels(spec: Spec, document: Document, normalize: str | None) -> NDArray[An
         mean, deviation = NORMALIZATIONS[normalize]
         pixels = ((pixels / 255 - mean) / deviation).astype(TYPES[spec.datatype])
     return np.ascontiguousarray(pixels.transpose(2, 0, 1) if channels_first else pixels)
-
-
-def _cut(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """The middle of an image, scaled so that it fills height and width; so CLIP's processor does it."""
-    scale = max(height / pixels.shape[0], width / pixels.shape[1])
-    size = max(width, round(pixels.shape[1] * scale)), max(height, round(pixels.shape[0] * scale))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    scaled = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(scaled.crop((left, top, left + width, top + height)))

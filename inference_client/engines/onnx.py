@@ -1,0 +1,178 @@
+"""CLIP in ONNX files, by onnxruntime: on the CPU, and without PyTorch.
+
+onnx:/models/clip                    a directory with the two sides of a model, its tokenizer and its preprocessing
+onnx:Xenova/clip-vit-base-patch32    a repository of the Hugging Face hub with these
+onnx:/models/clip?variant=quantized  text_model_quantized.onnx and vision_model_quantized.onnx of them
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from . import _hub
+from ._names import parse_name, require
+from ._preprocessing import FILE as PREPROCESSING
+from ._preprocessing import Preprocessing
+from ._sessions import session
+from ._texts import cut
+from .base import MultimodalEngine, Parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PREFIX = 'onnx:'
+TOKENIZER = 'tokenizer.json'
+TOKENIZER_SETTINGS = 'tokenizer_config.json'
+
+_REPOSITORY = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
+_VARIANT = re.compile(r'[\w-]+')
+_TYPES = {
+    'tensor(int64)': np.int64,
+    'tensor(int32)': np.int32,
+    'tensor(float)': np.float32,
+    'tensor(float16)': np.float16,
+}
+_CONTEXT = 77  # tokens that CLIP reads, where the tokenizer does not say
+_END = '<|endoftext|>'  # CLIP's padding, where the tokenizer does not say
+_AT_ONCE = 16  # more need more memory, and no less time each
+
+
+class OnnxClipEngine(MultimodalEngine):
+    """Encodes texts and images, and ranks. May be shared by threads.
+
+    Embeddings are the outputs `text_embeds` and `image_embeds`, not normalised.
+
+    Args:
+        name: of the model, with the option `variant` after `?`.
+
+    Raises:
+        ImportError: a package of the extra `local` is missing.
+        ConfigurationError: there is no such model, or it is of another kind.
+    """
+
+    tasks = frozenset({'encode', 'rank'})
+
+    def __init__(self, name: str) -> None:
+        import tokenizers
+
+        find = _finder(name)
+        variant = parse_name(name, ['variant']).options.get('variant', '')
+        if variant and not _VARIANT.fullmatch(variant):
+            raise ConfigurationError(f'there is no variant {variant!r}: expected the end of a name, as in quantized')
+        suffix = f'_{variant}.onnx' if variant else '.onnx'
+        self._prepare = Preprocessing(_read(find(PREPROCESSING)))
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(find(TOKENIZER)))
+        self._text = _Side(find(f'onnx/text_model{suffix}'), ('input_ids', 'attention_mask'), 'text_embeds')
+        self._image = _Side(find(f'onnx/vision_model{suffix}'), ('pixel_values',), 'image_embeds')
+        self.max_tokens: int = self._set_tokens(_read(find(TOKENIZER_SETTINGS)))
+        self.embedding_size = self._text.width
+
+    @classmethod
+    def for_name(cls, name: str) -> type[OnnxClipEngine]:
+        require(name, 'local', ('onnxruntime', 'tokenizers'))
+        return cls
+
+    def encode_text(self, texts: Sequence[str], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed texts, each cut at the model's context length (of CLIP: 77 tokens)."""
+        short = [cut(text, self.max_tokens) for text in texts]
+        return self._text.rows(short, self._tokens)
+
+    def encode_image(self, images: Sequence[NDArray[np.uint8]], parameters: Parameters) -> NDArray[np.float32]:
+        """Embed RGB images, prepared as the model's `preprocessor_config.json` says."""
+        return self._image.rows(images, lambda some: {'pixel_values': self._prepare(some)})
+
+    def _tokens(self, texts: Sequence[str]) -> dict[str, Any]:
+        encodings = self._tokenizer.encode_batch(texts)
+        return {
+            'input_ids': np.array([one.ids for one in encodings]),
+            'attention_mask': np.array([one.attention_mask for one in encodings]),
+        }
+
+    def _set_tokens(self, settings: Mapping[str, Any]) -> int:
+        """Have texts cut and padded as the model wants them; returns how many tokens it reads."""
+        length = self._text.shape('input_ids')[1]
+        fixed = length if isinstance(length, int) else None
+        longest = fixed or min(settings.get('model_max_length', _CONTEXT), 10 * _CONTEXT)  # some say 1e30
+        padding = settings.get('pad_token') or _END
+        padding = padding['content'] if isinstance(padding, Mapping) else padding
+        number = self._tokenizer.token_to_id(padding)
+        if number is None:
+            raise ConfigurationError(f'{TOKENIZER} has no {padding!r}, with which {TOKENIZER_SETTINGS} pads texts')
+        self._tokenizer.enable_truncation(longest)
+        self._tokenizer.enable_padding(pad_id=number, pad_token=padding, length=fixed)
+        return longest
+
+
+class _Side:
+    """One side of a model: a file with inputs that are known, and an embedding among its outputs."""
+
+    def __init__(self, path: Path, inputs: Sequence[str], output: str) -> None:
+        self._session = session(path)
+        self._inputs = {one.name: one for one in self._session.get_inputs()}
+        self._output = output
+        outputs = {one.name: one for one in self._session.get_outputs()}
+        unknown = sorted(self._inputs.keys() - set(inputs))
+        if unknown or inputs[0] not in self._inputs or output not in outputs:
+            raise ConfigurationError(
+                f'{path.name} takes {_listed(self._inputs)} and gives {_listed(outputs)}: expected one side of CLIP '
+                f'with its projection, which takes {" and ".join(inputs)} and gives {output}'
+            )
+        width = outputs[output].shape[-1]
+        self.width: int | None = width if isinstance(width, int) else None
+        batch = self.shape(inputs[0])[0]
+        if isinstance(batch, int) and batch != 1:
+            raise ConfigurationError(f'{path.name} takes {batch} inputs at once, no more and no fewer: export it anew')
+        self._at_once = 1 if batch == 1 else _AT_ONCE
+
+    def shape(self, name: str) -> Sequence[int | str | None]:
+        """Of an input; a dimension that may be anything is no int."""
+        shape: Sequence[int | str | None] = self._inputs[name].shape
+        return shape
+
+    def rows(self, values: Sequence[Any], make: Callable[[Sequence[Any]], Mapping[str, Any]]) -> NDArray[np.float32]:
+        """Embed values, some at a time; `make` gives the inputs for some."""
+        parts = []
+        for start in range(0, len(values), self._at_once):
+            made = make(values[start : start + self._at_once])
+            fed = {name: made[name].astype(_TYPES[one.type], copy=False) for name, one in self._inputs.items()}
+            parts.append(self._session.run([self._output], fed)[0].astype(np.float32))
+        return np.concatenate(parts)
+
+
+def _finder(name: str) -> Callable[[str], Path]:
+    """What gives the path of one of the model's files; those in `onnx/` may be beside the others."""
+    source = parse_name(name, ['variant']).model[len(PREFIX) :]
+    folder = Path(source).expanduser()
+    if not folder.is_dir() and _REPOSITORY.fullmatch(source):
+        return lambda file: Path(_hub.fetched(name, source, file, f"'{PREFIX}/directory'"))
+
+    def find(file: str) -> Path:
+        for path in (folder / file, folder / Path(file).name):
+            if path.is_file():
+                return path
+        raise ConfigurationError(
+            f'{name!r} has no {Path(file).name}: expected it in {str(folder)!r}, beside {TOKENIZER}, {PREPROCESSING} '
+            'and both sides of the model'
+        )
+
+    return find
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ConfigurationError(f'{path} is no JSON ({error}): fetch it again') from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f'{path} holds a {type(found).__name__}: expected an object')
+    return found
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ', '.join(names) or 'nothing'

@@ -14,7 +14,15 @@ from docarray import Document, DocumentArray
 from ._echo import outgoing
 from ._messages import Request
 from ._policies import RETRY, TIMEOUTS, BystanderError, RetryPolicy, Timeouts
-from .errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, ServerError, UnsupportedTaskError
+from .errors import (
+    InferenceError,
+    InputError,
+    ProtocolError,
+    RateLimitError,
+    RequestTooLargeError,
+    ServerError,
+    UnsupportedTaskError,
+)
 
 if TYPE_CHECKING:
     from ._telemetry import AttemptTrace, BatchTrace, CallTrace
@@ -162,6 +170,8 @@ class Batches:
         if isinstance(error, BystanderError) and self._left(batch, now) > 0 and not self._stopped:
             self._put_off(now, batch)
             return None
+        if isinstance(error, RateLimitError) and self._is_put_off(batch, error, now):
+            return None
         batch.attempts.append(f'{type(error).__name__}: {error.message}')
         if self._stopped:
             return batch
@@ -178,6 +188,15 @@ class Batches:
         if isinstance(error, ProtocolError) and not self.able:  # it may be no Jina server at all
             return False
         return _is_of_some(error)
+
+    def _is_put_off(self, batch: Batch, error: RateLimitError, now: float) -> bool:
+        """Whether it is sent when the server says, however often it came too early: others may have taken its turn."""
+        wait = error.retry_after
+        if not wait or wait >= self._left(batch, now) or self._stopped or self._plan.retry.attempts == 1:
+            return False
+        logger.info('a request at %s waits for %.2f s: %s', self._plan.endpoint, wait, error.message)
+        self._put_off(now + wait, batch)
+        return True
 
     def _is_sent_again(self, batch: Batch, error: InferenceError, now: float) -> bool:
         failed = len(batch.attempts)

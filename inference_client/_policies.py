@@ -47,7 +47,8 @@ class RetryPolicy:
     The wait before each further attempt is random between 0 and `initial * multiplier ** n`, at most `maximum`
     ("full jitter"), or what the server asked for in `Retry-After`. Only what may pass is tried again: connections that
     could not be made or broke, time-outs, HTTP status 408, 425, 429 and 5xx, gRPC UNAVAILABLE,
-    DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED.
+    DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED. A request that the server puts off, for it takes no more for now, goes out
+    when the server says, and that is no attempt.
 
     Attributes:
         attempts: at most, the first included; 1 never sends anything again.

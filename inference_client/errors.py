@@ -15,6 +15,7 @@ Each is also the built-in error in brackets:
         ├── ConnectionFailedError (ConnectionError)
         ├── RequestTimeoutError (TimeoutError)
         ├── ServerError                        the server, or the model in it, reported a failure
+        │   ├── RateLimitError                 the server takes no more requests for now
         │   └── RequestTooLargeError           one document alone is more than the server takes
         └── ProtocolError                      the answer is not one of this protocol
 """
@@ -39,6 +40,7 @@ __all__ = [
     'ModelNotFoundError',
     'PluginError',
     'ProtocolError',
+    'RateLimitError',
     'RequestTimeoutError',
     'RequestTooLargeError',
     'ServerError',
@@ -173,6 +175,21 @@ class ServerError(TransportError):
         self.transient = transient
         self.busy = busy
         self.retry_after = retry_after
+
+
+class RateLimitError(ServerError):
+    """The server takes no more requests for now; `retry_after` says for how long, if it told."""
+
+    def __init__(
+        self,
+        message: str,
+        exception: str = '',
+        *,
+        transient: bool = True,
+        busy: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, exception, transient=transient, busy=busy, retry_after=retry_after)
 
 
 class RequestTooLargeError(ServerError):

@@ -32,6 +32,7 @@ NATURAL = {
     'ConnectionFailedError': ConnectionError,
     'RequestTimeoutError': TimeoutError,
     'ServerError': OSError,
+    'RateLimitError': OSError,
     'RequestTooLargeError': OSError,
     'ProtocolError': OSError,
 }

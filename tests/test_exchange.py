@@ -24,7 +24,14 @@ from inference_client._exchange import Exchange
 from inference_client._inputs import from_document
 from inference_client._messages import Response
 from inference_client._source import AsyncSource, Source
-from inference_client.errors import ConnectionFailedError, InputError, ProtocolError, ServerError, UnsupportedTaskError
+from inference_client.errors import (
+    ConnectionFailedError,
+    InputError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    UnsupportedTaskError,
+)
 
 NO_WAIT = RetryPolicy(initial=0)
 
@@ -371,6 +378,39 @@ def test_a_wait_that_outlasts_the_deadline_is_not_begun():
     with pytest.raises(ServerError) as caught:
         driven(texts(1), send, timeouts=Timeouts(total=40))
     assert len(caught.value.attempts) == 1
+
+
+def limited(times, retry_after):
+    """Lets a request through after so many times."""
+    sent = []
+
+    def send(request):
+        sent.append(request)
+        if len(sent) <= times:
+            raise RateLimitError('too many', retry_after=retry_after)
+        return answer(request)
+
+    return send, sent
+
+
+def test_who_comes_too_early_comes_again_however_often(caplog):
+    """It goes out when the server says; others may have taken its turn then."""
+    send, sent = limited(20, retry_after=0.001)
+    assert driven(texts(1), send, retry=RetryPolicy(attempts=2)) == [0]
+    assert len(sent) == 21
+    assert not [record for record in caplog.records if record.levelname == 'WARNING']
+
+
+@pytest.mark.parametrize(
+    ('attempts', 'retry_after', 'sent'),
+    [(1, 0.001, 1), (3, None, 3), (3, 0, 3), (3, 60, 1)],
+    ids=['once is once', 'no time', 'at once', 'beyond the deadline'],
+)
+def test_who_is_told_nothing_of_use_is_given_up(attempts, retry_after, sent):
+    send, seen = limited(20, retry_after)
+    with pytest.raises(RateLimitError) as caught:
+        driven(texts(1), send, retry=RetryPolicy(attempts=attempts, initial=0), timeouts=Timeouts(total=40))
+    assert len(seen) == len(caught.value.attempts) == sent
 
 
 class Clock:

@@ -32,6 +32,7 @@ from inference_client import (
     InputError,
     ModelNotFoundError,
     ProtocolError,
+    RateLimitError,
     Request,
     RequestTooLargeError,
     RetryPolicy,
@@ -188,10 +189,10 @@ def test_retry_after_holds_for_the_next_request_too(rest):
     with Client(trust_env=False) as client:
         model = client.get_model(f'openai+{rest.url}/v1?model={MODEL}')
         rest.faults.append((429, {'Retry-After': '1'}, said('slow down')))
-        with pytest.raises(ServerError, match='429'):
+        with pytest.raises(RateLimitError, match='429'):
             model.encode(text='a', retry=ONCE)
         asked = len(rest.asked)
-        with pytest.raises(ServerError, match='takes no requests for another 1 s') as caught:
+        with pytest.raises(RateLimitError, match='takes no requests for another 1 s') as caught:
             model.encode(text='a', retry=ONCE, timeout=0.3)
         assert 0.3 < caught.value.retry_after <= 1
         assert len(rest.asked) == asked

@@ -116,6 +116,14 @@ def test_retry_after_is_obeyed(kind, form):
 
 
 @pytest.mark.parametrize('kind', KINDS)
+def test_who_comes_too_early_waits_as_often_as_it_takes(kind):
+    answer, headers = scripted(*[(429, '1')] * 3)
+    with http_peer(answer, headers) as (url, seen):
+        assert len(encode(kind, url, text='a', retry=RetryPolicy(attempts=2))) == 1
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('wait', ['3600', 'in an hour', 'Wed, 01 Jan 2200 00:00:00 -0000'])
 def test_a_retry_after_beyond_the_deadline_is_given_up_at_once(kind, wait):
     answer, headers = scripted((503, formatdate(time.time() + 3600) if wait == 'in an hour' else wait))

@@ -24,9 +24,9 @@ from inference_client import (
     AuthenticationError,
     Client,
     InputError,
+    RateLimitError,
     RequestTooLargeError,
     RetryPolicy,
-    ServerError,
     TransportError,
 )
 from inference_client._wire.jina_pb2 import DataRequestProto, StatusProto
@@ -282,10 +282,22 @@ def test_too_many_requests(server_python, tmp_path, store, tokens, wire):
         model = client.get_model(started.urls[wire])
         model.encode(text='hello')
         model.encode(text='hello')
-        with pytest.raises(ServerError) as caught:
+        with pytest.raises(RateLimitError, match='takes no more') as caught:
             model.encode(text='hello')
         assert caught.value.transient
+        assert caught.value.busy
         assert 1 <= caught.value.retry_after <= 100
+
+
+@pytest.mark.parametrize('wire', WIRES)
+def test_a_bulk_job_waits_for_the_rate(server_python, tmp_path, store, tokens, wire):
+    """Its requests compete for the same places, and each is turned away more often than it has attempts."""
+    options = ['--token-file', str(store.path), '--rate', '2', '--burst', '1']
+    client = Client(token=tokens['good'], retry=RetryPolicy(attempts=2))
+    with service(server_python, tmp_path, 'named', *options) as started, client:
+        texts = [str(number) for number in range(6)]
+        answered = client.get_model(started.urls[wire]).encode(text=texts, batch_size=1, prefetch=6)
+    assert [document.text for document in answered] == texts
 
 
 def test_what_cannot_be_read_counts_and_what_comes_too_early_is_not_read(server_python, tmp_path, store, tokens):
@@ -296,7 +308,7 @@ def test_what_cannot_be_read_counts_and_what_comes_too_early_is_not_read(server_
         sent = headers(tokens['good'], **{'Content-Type': 'application/json'})
         assert requests.post(url, '{', headers=sent, timeout=TIMEOUT).status_code == 400
         with connect(started.urls['ws'], additional_headers=headers(tokens['good'])) as socket:
-            for error in ('InputError', 'UnavailableError'):
+            for error in ('InputError', 'RateLimitError'):
                 socket.send('{')
                 assert f'"{error}"' in socket.recv(TIMEOUT)
         host, _, port = started.urls['http'].partition('://')[2].partition(':')

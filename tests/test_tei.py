@@ -18,6 +18,7 @@ from inference_client import (
     InferenceError,
     InputError,
     ProtocolError,
+    RateLimitError,
     Request,
     RetryPolicy,
     ServerError,
@@ -144,7 +145,7 @@ def test_a_limit_that_sank_is_learned(open_model):
     [
         (422, 'Tokenizer', InputError, 'Tokenization error'),
         (424, 'Backend', ServerError, '424: Tokenization error'),
-        (429, 'Overloaded', ServerError, 'takes no more requests for now'),
+        (429, 'Overloaded', RateLimitError, 'takes no more requests for now'),
         (503, 'Unhealthy', ServerError, 'not up'),
     ],
 )

@@ -12,6 +12,7 @@ from ..errors import (
     InferenceError,
     InputError,
     ModelNotFoundError,
+    RateLimitError,
     RequestTooLargeError,
     ServerError,
     UnsupportedTaskError,
@@ -27,11 +28,13 @@ PASSED_ON: Sequence[type[InferenceError]] = (
     RequestTooLargeError,
     AuthenticationError,
 )
-UNAVAILABLE = 'UnavailableError'  # the same of our own gateway; after the message come the seconds to wait
+UNAVAILABLE = 'UnavailableError'  # of our own gateway; after the message come the seconds to wait
 
 
 def failure(description: str, exception: str, arguments: Sequence[str]) -> InferenceError:
     """The error for a failed request, from the status that the server sent."""
+    if exception == RateLimitError.__name__ and len(arguments) == 2:
+        return RateLimitError(arguments[0], retry_after=seconds_of(arguments[1]))
     if exception == UNAVAILABLE and len(arguments) == 2:
         return ServerError(arguments[0], transient=True, busy=True, retry_after=seconds_of(arguments[1]))
     message = ', '.join(arguments) or description or 'the server gave no reason'
@@ -59,6 +62,11 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
         return RequestTooLargeError(
             f'a request of {size:,} bytes is more than the server takes ({status}){detail}; send smaller documents'
         )
+    if status == 429:
+        return RateLimitError(
+            f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)',
+            retry_after=seconds_of(retry_after),
+        )
     message = f'the server answered with HTTP status {status}{detail}'
     if status == 422:
         message = f'the server could not read the request (422){detail}; check the parameters'
@@ -66,12 +74,10 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
         message = f'the server wants to be paid first (402){detail}; see to the account that the token is of'
     elif status == 503:
         message = f'the model is not up (503){detail}; try again later'
-    elif status == 429:
-        message = f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)'
     return ServerError(
         message,
-        transient=status in (408, 425, 429) or 500 <= status < 600,
-        busy=status in (402, 408, 425, 429, 502, 503, 504),
+        transient=status in (408, 425) or 500 <= status < 600,
+        busy=status in (402, 408, 425, 502, 503, 504),
         retry_after=seconds_of(retry_after),
     )
 

@@ -86,7 +86,7 @@ class TooManyError(Refusal):
 
     http = 429
     grpc = 'RESOURCE_EXHAUSTED'
-    error = 'UnavailableError'
+    error = 'RateLimitError'
 
 
 class UnavailableError(Refusal):

@@ -20,6 +20,7 @@ from ..errors import (
     InferenceError,
     ModelNotFoundError,
     ProtocolError,
+    RateLimitError,
     RequestTimeoutError,
     RequestTooLargeError,
     ServerError,
@@ -144,6 +145,9 @@ def translated(error: Any, timeout: float) -> InferenceError:
     if code is grpc.StatusCode.NOT_FOUND:
         return ModelNotFoundError(f'the server does not know the model ({details})')
     seconds = _retry_after(error)
+    if seconds is not None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        message = f'the server takes no more requests for now ({details}); send fewer at once (prefetch=...)'
+        return RateLimitError(message, retry_after=seconds)
     if seconds is not None:
         return ServerError(f'the model is not up ({details})', transient=True, busy=True, retry_after=seconds)
     if code in LOST or details.startswith(REMOVED):

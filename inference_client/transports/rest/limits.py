@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Callable
 
-from ...errors import ServerError
+from ...errors import RateLimitError
 
 COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
 """How servers say that it is the number of inputs that is too large."""
@@ -74,15 +74,12 @@ class Pace:
         """Seconds until calls may begin.
 
         Raises:
-            ServerError: that is longer than the seconds that are left.
+            RateLimitError: that is longer than the seconds that are left.
         """
         seconds = max(0.0, self._resume - time.monotonic())
         if seconds >= left:
-            raise ServerError(
-                f'the server takes no requests for another {seconds:.0f} s (429): try again then',
-                transient=True,
-                busy=True,
-                retry_after=seconds,
+            raise RateLimitError(
+                f'the server takes no requests for another {seconds:.0f} s (429): try again then', retry_after=seconds
             )
         return seconds
 

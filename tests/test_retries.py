@@ -419,7 +419,8 @@ def test_waiting_for_a_server_that_never_comes(wire, kind):
     started = time.monotonic()
     error = wait(kind, f'{wire}://{HOST}:{port}', 0.5)
     assert isinstance(error, RequestTimeoutError)
-    assert 'not ready within 0.5 s: the server cannot be reached' in str(error)
+    reason = str(error).partition('not ready within 0.5 s: ')[2]
+    assert reason.startswith(('the server cannot be reached', 'no answer within 0.'))  # in what is left of the time
     assert 0.3 < time.monotonic() - started < 3
 
 

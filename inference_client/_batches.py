@@ -1,4 +1,4 @@
-"""The batches of an exchange, and the plan that it follows: which may go out now, what becomes of one that failed."""
+"""The batches of an exchange: which may go out now, and what becomes of one that failed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import heapq
 import logging
 import random
 from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from docarray import Document, DocumentArray
 
 from ._echo import outgoing
 from ._messages import Request
-from ._policies import RETRY, TIMEOUTS, BystanderError, RetryPolicy, Timeouts
+from ._plan import Plan
+from ._policies import BystanderError, Timeouts
+from ._throttle import Throttle
 from .errors import (
     InferenceError,
     InputError,
@@ -25,44 +26,9 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._telemetry import AttemptTrace, BatchTrace, CallTrace
+    from ._telemetry import AttemptTrace, BatchTrace
 
 logger = logging.getLogger('inference_client.retry')
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How an exchange goes about its work.
-
-    Attributes:
-        endpoint: where the requests go, such as `/encode`.
-        parameters: sent with each request.
-        batch_size: documents in a request.
-        window: batches that may be out, or wait for an earlier one, at the same time.
-        ordered: whether answers are taken in input order.
-        return_errors: whether an item that fails comes back with `tags['error']`, and ends nothing.
-        retry: how often a request is sent.
-        timeouts: how long it may take.
-        accept: checks an answered document and gives what the caller gets for it.
-        recall: gives the answer to a document if an earlier call has it.
-        record: keeps answers, each with the document that was sent; None is for one that failed.
-        note: is told of the documents of the input.
-        trace: is told of batches and attempts, where OpenTelemetry is set up.
-    """
-
-    endpoint: str = '/'
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    batch_size: int = 32
-    window: int = 4
-    ordered: bool = True
-    return_errors: bool = False
-    retry: RetryPolicy = RETRY
-    timeouts: Timeouts = TIMEOUTS
-    accept: Callable[[Document], Document] = lambda document: document
-    recall: Callable[[Document], Document | None] | None = None
-    record: Callable[[Sequence[tuple[Document, Document | None]]], None] | None = None
-    note: Callable[[Sequence[Document]], None] | None = None
-    trace: CallTrace | None = None
 
 
 @dataclass
@@ -71,6 +37,7 @@ class Batch:
 
     items: list[tuple[int, Document]]
     attempts: list[str] = field(default_factory=list)
+    put_off: int = 0  # times that the server would not take it yet
     deadline: float | None = None  # for all its attempts
     shared: bool = False  # whether another was under way at the same time as its last attempt
     alone: bool = False  # to be sent with no other under way, to see what it comes to by itself
@@ -94,8 +61,8 @@ class Batches:
         self.out: dict[str, Batch] = {}
         self.able = False
         self._plan = plan
-        self._due: list[tuple[float, int, Batch]] = []  # a heap
-        self._tie = count()
+        self._due: list[tuple[float, int, Batch]] = []  # a heap: by time, then in input order
+        self._throttle = Throttle(plan.window)
         self._stopped = False
         self._paused: float | None = None  # since when
 
@@ -132,7 +99,7 @@ class Batches:
 
     def next_request(self, now: float) -> Request | None:
         """The next request to send, if there is one now."""
-        if not self._due or self._due[0][0] > now or self._is_blocked():
+        if not self._due or self._due_at() > now or self._is_blocked():
             return None
         batch = heapq.heappop(self._due)[2]
         if batch.deadline is None:
@@ -148,7 +115,7 @@ class Batches:
         """Seconds until something may be sent again; None if nothing is due, or an answer must come before."""
         if not self._due or self._is_blocked():
             return None
-        return max(0.0, self._due[0][0] - now)
+        return max(0.0, self._due_at() - now)
 
     def timeouts(self, request: Request, now: float) -> Timeouts:
         """How long an attempt may take that starts now."""
@@ -157,6 +124,7 @@ class Batches:
 
     def answered(self, request_id: str) -> None:
         """Take one back that was answered."""
+        self._throttle.answered()
         self._landed(self.out.pop(request_id), None, over=True)
 
     def fail(self, request_id: str, error: InferenceError, now: float) -> Batch | None:
@@ -172,7 +140,8 @@ class Batches:
             return None
         if isinstance(error, RateLimitError) and self._is_put_off(batch, error, now):
             return None
-        batch.attempts.append(f'{type(error).__name__}: {error.message}')
+        before = f' (put off {batch.put_off} times before)' if batch.put_off else ''
+        batch.attempts.append(f'{type(error).__name__}: {error.message}{before}')
         if self._stopped:
             return batch
         if self._is_sent_again(batch, error, now) or self._is_split(batch, error, now):
@@ -190,12 +159,20 @@ class Batches:
         return _is_of_some(error)
 
     def _is_put_off(self, batch: Batch, error: RateLimitError, now: float) -> bool:
-        """Whether it is sent when the server says, however often it came too early: others may have taken its turn."""
-        wait = error.retry_after
-        if not wait or wait >= self._left(batch, now) or self._stopped or self._plan.retry.attempts == 1:
+        """Whether it goes out later, however often it came too early: others may have taken its turn.
+
+        Where the server says when, all wait for that; where it does not, the number of those under way was too large.
+        """
+        wait, left = error.retry_after or 0.0, self._left(batch, now)
+        chance = random.random()
+        self._throttle.refused(len(self.out), wait, now, chance)
+        if not (wait or batch.shared) or wait >= left or self._stopped or self._plan.retry.attempts == 1:
             return False
-        logger.info('a request at %s waits for %.2f s: %s', self._plan.endpoint, wait, error.message)
-        self._put_off(now + wait, batch)
+        batch.put_off += 1
+        pause = wait or min(chance * self._plan.retry.longest(batch.put_off), left / 2)
+        logger.info('a request at %s waits for %.2f s: %s', self._plan.endpoint, pause, error.message)
+        held = wait and left > self._throttle.held(now)
+        self._put_off(0.0 if held else now + pause, batch)  # 0: before those that come later in the input
         return True
 
     def _is_sent_again(self, batch: Batch, error: InferenceError, now: float) -> bool:
@@ -251,13 +228,19 @@ class Batches:
 
     def _is_blocked(self) -> bool:
         """Whether the next batch must wait for an answer to another."""
-        if len(self.out) >= self._plan.window:
+        if len(self.out) >= self._throttle.allowed:
             return True
         return bool(self.out) and (self._due[0][2].alone or any(one.alone for one in self.out.values()))
 
+    def _due_at(self) -> float:
+        """When the next may go out: not while the server wants to be left alone, unless its time is over then."""
+        due, _, batch = self._due[0]
+        until = self._throttle.until
+        return max(due, until) if batch.deadline is None or batch.deadline > until else due
+
     def _put_off(self, until: float, batch: Batch) -> None:
         if not self._stopped:
-            heapq.heappush(self._due, (until, next(self._tie), batch))
+            heapq.heappush(self._due, (until, batch.items[0][0], batch))
 
 
 def _is_of_some(error: InferenceError) -> bool:

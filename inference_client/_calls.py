@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, Iterable, Iterator, Sequence, Ty
 
 from docarray import Document, DocumentArray
 
-from ._batches import Plan
 from ._checks import check_parameters
 from ._fetch import trusting_environment
 from ._inputs import several
 from ._options import Options, split
+from ._plan import Plan
 from ._plugins import plugins
 from ._policies import timeouts_of
 from ._profile import Probe

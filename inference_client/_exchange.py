@@ -14,9 +14,10 @@ from typing import Callable, Iterable, Sequence
 
 from docarray import Document
 
-from ._batches import Batches, Plan
+from ._batches import Batches
 from ._echo import paired, with_error
 from ._messages import Request, Response
+from ._plan import Plan
 from ._policies import Timeouts
 from .errors import InferenceError, InputError, ProtocolError, UnsupportedTaskError
 

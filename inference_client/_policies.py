@@ -82,11 +82,14 @@ class RetryPolicy:
             return None
         if error.retry_after is not None:
             return error.retry_after
+        return random * self.longest(failed)
+
+    def longest(self, failed: int) -> float:
+        """The longest wait after so many failures, in seconds."""
         try:
-            longest = min(self.initial * self.multiplier ** (failed - 1), self.maximum)
+            return min(self.initial * self.multiplier ** (failed - 1), self.maximum)
         except OverflowError:
-            longest = self.maximum
-        return random * longest
+            return self.maximum
 
 
 def _check_seconds(name: str, value: object, zero: bool = False) -> None:

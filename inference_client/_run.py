@@ -16,9 +16,9 @@ from .errors import InputError
 from .results import Results
 
 if TYPE_CHECKING:
-    from ._batches import Plan
     from ._journal import Journal
     from ._options import Options
+    from ._plan import Plan
     from ._telemetry import CallTrace
     from .tasks.base import Call, Task
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_client import AsyncTransport, RequestTooLargeError, RetryPolicy, Timeouts, Transport, TransportOptions
-from inference_client._batches import Plan
 from inference_client._documents import Loaded
 from inference_client._drivers import drive
 from inference_client._drivers_aio import drive_async
 from inference_client._exchange import Exchange
 from inference_client._inputs import from_document
 from inference_client._messages import Response
+from inference_client._plan import Plan
 from inference_client._source import AsyncSource, Source
 from inference_client.errors import (
     ConnectionFailedError,

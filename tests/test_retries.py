@@ -134,6 +134,23 @@ def test_a_retry_after_beyond_the_deadline_is_given_up_at_once(kind, wait):
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('headers', [{'Retry-After': '0.4'}, {'Retry-After': '100', 'Retry-After-Ms': '400'}], ids=str)
+def test_parts_of_a_second_are_read(kind, headers):
+    left = [429]
+    sent = []
+
+    def answer(data):
+        sent[:] = headers.items() if left else []
+        return (left.pop(), b'not now') if left else embed_json(data)
+
+    with http_peer(answer, sent) as (url, seen):
+        started = time.monotonic()
+        assert len(encode(kind, url, text='a', retry=FAST)) == 1
+    assert 0.4 <= time.monotonic() - started < 20
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize('wait', ['soon', '-1', '', '١٢', 'Wed, 99 Jan 2200', '1e3'])
 def test_a_retry_after_that_says_nothing_is_left_aside(wait):
     answer, headers = scripted((503, wait.encode().decode('latin-1')))

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from datetime import timedelta
 
 import grpc
@@ -290,14 +291,20 @@ def test_too_many_requests(server_python, tmp_path, store, tokens, wire):
 
 
 @pytest.mark.parametrize('wire', WIRES)
-def test_a_bulk_job_waits_for_the_rate(server_python, tmp_path, store, tokens, wire):
-    """Its requests compete for the same places, and each is turned away more often than it has attempts."""
-    options = ['--token-file', str(store.path), '--rate', '2', '--burst', '1']
+def test_a_bulk_job_waits_for_the_rate(server_python, tmp_path, store, tokens, wire, caplog):
+    """Its requests compete for the same places: they wait no longer than they must, and are not all sent each time."""
+    options = ['--token-file', str(store.path), '--rate', '10', '--burst', '1']
     client = Client(token=tokens['good'], retry=RetryPolicy(attempts=2))
     with service(server_python, tmp_path, 'named', *options) as started, client:
-        texts = [str(number) for number in range(6)]
-        answered = client.get_model(started.urls[wire]).encode(text=texts, batch_size=1, prefetch=6)
+        caplog.set_level('INFO', 'inference_client.retry')
+        texts = [str(number) for number in range(30)]
+        begun = time.monotonic()
+        answered = client.get_model(started.urls[wire]).encode(text=texts, batch_size=1, prefetch=30)
+        taken = time.monotonic() - begun
     assert [document.text for document in answered] == texts
+    assert 2.8 < taken < 25  # 3 s, were each request sent the moment that it may come
+    refused = [record for record in caplog.records if 'takes no more' in record.getMessage()]
+    assert 1 <= len(refused) < 120  # 465, were all sent each time
 
 
 def test_what_cannot_be_read_counts_and_what_comes_too_early_is_not_read(server_python, tmp_path, store, tokens):

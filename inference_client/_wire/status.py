@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from ..errors import (
     AuthenticationError,
@@ -18,6 +19,7 @@ from ..errors import (
     UnsupportedTaskError,
 )
 
+_SECONDS = re.compile(r'[0-9]{1,9}([.][0-9]{1,9})?')
 SMALL_BODY = 1 << 20  # bytes; a Deployment answers 422 to a larger one
 
 # Our own server's model raises these; their message is for the caller as it stands.
@@ -25,6 +27,7 @@ PASSED_ON: Sequence[type[InferenceError]] = (
     InputError,
     UnsupportedTaskError,
     ModelNotFoundError,
+    RateLimitError,
     RequestTooLargeError,
     AuthenticationError,
 )
@@ -46,13 +49,13 @@ def failure(description: str, exception: str, arguments: Sequence[str]) -> Infer
     return ServerError(f'the model raised {exception}: {message}' if exception else message, exception)
 
 
-def http_failure(status: int, detail: str, retry_after: str | None = None, size: int = 0) -> InferenceError:
+def http_failure(status: int, detail: str, retry_after: float | None = None, size: int = 0) -> InferenceError:
     """The error for an HTTP status other than 200.
 
     Args:
         status: the status code.
         detail: what the server said.
-        retry_after: its header `Retry-After`: seconds, or a date.
+        retry_after: the seconds that it asked to wait.
         size: bytes of the request's body.
     """
     detail = f': {detail}' if detail else ''
@@ -65,7 +68,7 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
     if status == 429:
         return RateLimitError(
             f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)',
-            retry_after=seconds_of(retry_after),
+            retry_after=retry_after,
         )
     message = f'the server answered with HTTP status {status}{detail}'
     if status == 422:
@@ -78,16 +81,25 @@ def http_failure(status: int, detail: str, retry_after: str | None = None, size:
         message,
         transient=status in (408, 425) or 500 <= status < 600,
         busy=status in (402, 408, 425, 502, 503, 504),
-        retry_after=seconds_of(retry_after),
+        retry_after=retry_after,
     )
 
 
+def wait_of(headers: Mapping[str, str]) -> float | None:
+    """The seconds that the headers of an answer ask to wait, if they do; any case will do for those of a library.
+
+    OpenAI and this package's service tell milliseconds, too, for `Retry-After` has whole seconds.
+    """
+    milliseconds = seconds_of(headers.get('Retry-After-Ms'))
+    return seconds_of(headers.get('Retry-After')) if milliseconds is None else milliseconds / 1000
+
+
 def seconds_of(retry_after: str | None) -> float | None:
-    """The seconds of a header `Retry-After` (RFC 9110, 10.2.3); None if it has none that can be read."""
+    """The seconds of a header `Retry-After` (RFC 9110, 10.2.3), or a fraction; None if it has none that can be read."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdecimal():
-        return float(retry_after[:9])
+    if _SECONDS.fullmatch(retry_after.strip()):
+        return float(retry_after)
     try:
         date = parsedate_to_datetime(retry_after)
         return max(0.0, (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from .refusals import ForbiddenError, TooManyError, UnauthorizedError
@@ -58,7 +57,7 @@ class Gate:
         """
         delay = self._limiter.delay(who) if self._limiter is not None else 0.0
         if delay:
-            raise TooManyError('too many requests: the service takes no more of them for now', math.ceil(delay))
+            raise TooManyError('too many requests: the service takes no more of them for now', delay)
 
     def check_origin(self, host: str, origin: str | None) -> None:
         """Keep pages of other sites out, where no token does: a browser would let them ask servers of this machine.

@@ -161,6 +161,6 @@ def address_of(peer: str) -> str:
 
 
 async def _refuse(context: Any, refusal: Refusal) -> bytes:
-    trailing = () if refusal.retry_after is None else (('retry-after', f'{refusal.retry_after:.0f}'),)
+    trailing = () if refusal.retry_after is None else (('retry-after', refusal.seconds),)
     await context.abort(getattr(grpc.StatusCode, refusal.grpc), refusal.message, trailing)
     raise AssertionError('abort() raises')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .._wire.jina_pb2 import DataRequestProto, StatusProto
 
 
@@ -25,6 +27,11 @@ class Refusal(Exception):
         self.message = message
         self.retry_after = retry_after
 
+    @property
+    def seconds(self) -> str:
+        """The seconds in `retry_after`, to the next millisecond."""
+        return f'{math.ceil(1000 * (self.retry_after or 0)) / 1000:.3f}'.rstrip('0').rstrip('.')
+
     def in_band(self, request_id: str) -> bytes:
         """The answer to one request of many on a stream or a socket."""
         answer = DataRequestProto()
@@ -35,7 +42,7 @@ class Refusal(Exception):
         status.exception.name = self.error
         status.exception.args.append(self.message)
         if self.retry_after is not None:
-            status.exception.args.append(f'{self.retry_after:.0f}')
+            status.exception.args.append(self.seconds)
         return answer.SerializeToString()
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from .._spec import Capabilities
 from .._tls import client_pair, trusted
 from .._wire.jina_pb2 import EndpointsProto
-from .._wire.status import token_refused
+from .._wire.status import seconds_of, token_refused
 from ..errors import (
     ConfigurationError,
     InferenceError,
@@ -165,6 +165,6 @@ def translated(error: Any, timeout: float) -> InferenceError:
 def _retry_after(error: Any) -> float | None:
     """The seconds that a server asked to wait, if it did."""
     for key, value in error.trailing_metadata() or ():
-        if key == RETRY_AFTER and str(value).isdecimal():
-            return float(value)
+        if key == RETRY_AFTER:
+            return seconds_of(str(value))
     return None

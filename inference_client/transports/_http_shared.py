@@ -14,7 +14,7 @@ from .._spec import Capabilities
 from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
-from .._wire.status import http_failure
+from .._wire.status import http_failure, wait_of
 from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError, hidden
 from .base import TransportOptions, check_query, split_url
 
@@ -124,7 +124,7 @@ def failure(
     if 300 <= status < 400:
         location = headers.get('Location', 'nowhere')
         return ProtocolError(f'the server redirects to {location}: give that address instead')
-    return http_failure(status, text, headers.get('Retry-After'), size)
+    return http_failure(status, text, wait_of(headers), size)
 
 
 def is_ready(content: bytes) -> bool:

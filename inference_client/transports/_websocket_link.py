@@ -18,7 +18,7 @@ from websockets.protocol import State
 
 from .._tls import context
 from .._wire.protobuf import decode_message
-from .._wire.status import http_failure
+from .._wire.status import http_failure, wait_of
 from ..errors import (
     InferenceError,
     ModelNotFoundError,
@@ -241,7 +241,7 @@ def _translated(error: Exception, connect_timeout: float) -> InferenceError:
         made = ModelNotFoundError('the server does not know the model (404)')
     elif status is not None and (status in (401, 408, 425, 429) or status >= 500):
         assert isinstance(error, InvalidStatus)
-        made = http_failure(status, '', error.response.headers.get('Retry-After'))
+        made = http_failure(status, '', wait_of(error.response.headers))
         if isinstance(made, ServerError):
             made.busy = True  # it saw no document that may be at fault
     elif status is not None:  # 403 too: Jina's HTTP port answers it where no WebSocket is served

@@ -10,7 +10,7 @@ from typing import Any
 from ..._messages import Request, Response
 from ..._policies import Timeouts
 from ..._spec import Capabilities
-from ..._wire.status import seconds_of
+from ..._wire.status import wait_of
 from ...errors import no_answer
 from ..base import TransportOptions
 from ..http_aio import AsyncHttpTransport, off_the_loop, weight
@@ -52,12 +52,13 @@ class AsyncRestTransport(AsyncHttpTransport):
 
     async def _call(self, call: HttpCall, timeouts: Timeouts, seconds: float) -> HttpAnswer:
         end = time.monotonic() + timeouts.read
+        await asyncio.sleep(self._pace.pause(timeouts.read, call.pause))
         await self._wait(end, seconds)
         status, after = 0, None
         try:
             left = timeouts.within(end - time.monotonic())
             got = await self._request(call.method, call.path, call.data or None, left, call.headers)
-            status, after = got.status, seconds_of(got.headers.get('Retry-After'))
+            status, after = got.status, wait_of(got.headers)
         finally:
             self._pace.leave(status, after)
         return HttpAnswer(status, got.headers, got.content, self.options.token)

@@ -6,15 +6,24 @@ Over 250 lines, because the class is one list of what a dialect may replace.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Container, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 from docarray import Document
 
 from ..._messages import Request
+from ..._policies import RETRY
 from ..._scores import score_by_cosine, unit_rows
 from ..._spec import Capabilities
-from ...errors import InferenceError, InputError, ProtocolError, RequestTooLargeError, UnsupportedTaskError
+from ...errors import (
+    InferenceError,
+    InputError,
+    ProtocolError,
+    RateLimitError,
+    RequestTooLargeError,
+    UnsupportedTaskError,
+)
 from .address import Address
 from .content import candidates, modality
 from .failures import failure
@@ -237,7 +246,7 @@ class Dialect(ABC):
             try:
                 if len(part) > 1 and len(call.data) > self.limits.size:
                     raise RequestTooLargeError('a request of this size was refused before')
-                answer = yield from self.ask(call)
+                answer = yield from self._ask_patiently(call) if results else self.ask(call)
             except RequestTooLargeError:
                 if len(part) == 1:
                     raise
@@ -246,6 +255,16 @@ class Dialect(ABC):
                 continue
             results += read(call, answer)
         return results
+
+    def _ask_patiently(self, call: HttpCall) -> Steps[Any]:
+        """As `ask`, but again for as long as the server takes no more for now: what was answered would be lost."""
+        refusals = 0
+        while True:  # until the time of its request is over
+            try:
+                return (yield from self.ask(call))
+            except RateLimitError as error:
+                refusals += 1
+                call = replace(call, pause=error.retry_after or RETRY.longest(refusals))
 
     def embed(self, kind: str, documents: Sequence[Document], parameters: Parameters) -> Steps[list[Row]]:
         """Embeddings of documents of one modality."""

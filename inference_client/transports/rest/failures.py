@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..._wire.status import http_failure
+from ..._wire.status import http_failure, wait_of
 from ...errors import (
     InferenceError,
     InputError,
@@ -54,7 +54,7 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
         return UnsupportedTaskError(f'the model cannot do this ({status}): {said}')
     if status == 413:
         limits.too_large(len(call.data))
-    return http_failure(status, said, answer.headers.get('Retry-After'), len(call.data))
+    return http_failure(status, said, wait_of(answer.headers), len(call.data))
 
 
 def _missing(server: str, call: HttpCall, said: str) -> InferenceError:

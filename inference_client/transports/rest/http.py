@@ -24,6 +24,7 @@ class HttpCall:
         data: the body, which is JSON unless a header says otherwise.
         inputs: how many texts and images are in it.
         headers: beside those of the connection.
+        pause: seconds to wait before, for the server would not take it yet.
     """
 
     method: str
@@ -31,6 +32,7 @@ class HttpCall:
     data: bytes = b''
     inputs: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)

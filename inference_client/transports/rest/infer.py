@@ -41,7 +41,7 @@ def infer_call(
     call = post(path, body)
     data = b''.join(bodies)
     headers = {HEAD: str(len(call.data)), 'Content-Type': 'application/octet-stream'} if data else {}
-    return InferCall(call.method, call.path, call.data + data, inputs, headers, output.name)
+    return InferCall(call.method, call.path, call.data + data, inputs, headers, output=output.name)
 
 
 def output_name(call: HttpCall) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import threading
 import time
 from collections import deque
 from typing import Callable
 
+from ..._throttle import Throttle
 from ...errors import RateLimitError
 
 COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
@@ -57,26 +59,23 @@ class Limits:
 class Pace:
     """How many calls may be under way, and from when. It is shared by threads and event loops.
 
-    Each answer 429 says that one call less was right, and each round of calls that went well allows one more.
-    While the server wants to be left alone (`Retry-After`), no call begins.
+    Answers 429 teach it (`Throttle`). While the server wants to be left alone (`Retry-After`), no call begins.
     """
 
     def __init__(self) -> None:
-        self.allowed = UNLIMITED
+        self.throttle = Throttle(UNLIMITED)
         self.busy = 0
-        self._well = 0
-        self._resume = 0.0
         self._waiting: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def pause(self, left: float) -> float:
-        """Seconds until calls may begin.
+    def pause(self, left: float, own: float = 0.0) -> float:
+        """Seconds until a call may begin, which has a pause of its own.
 
         Raises:
             RateLimitError: that is longer than the seconds that are left.
         """
-        seconds = max(0.0, self._resume - time.monotonic())
+        seconds = max(own, self.throttle.held(time.monotonic()))
         if seconds >= left:
             raise RateLimitError(
                 f'the server takes no requests for another {seconds:.0f} s (429): try again then', retry_after=seconds
@@ -89,7 +88,7 @@ class Pace:
             if self._process != os.getpid():  # forked: the calls under way are the parent's
                 self._process, self.busy = os.getpid(), 0
                 self._waiting.clear()
-            if self.busy < self.allowed:
+            if self.busy < self.throttle.allowed:
                 self.busy += 1
                 return True
             self._waiting.append(wake)
@@ -100,7 +99,7 @@ class Pace:
 
         It waited for its turn meanwhile, and has to wait for `pause` again.
         """
-        if self._resume <= time.monotonic():
+        if not self.throttle.held(time.monotonic()):
             return False
         self.leave()
         return True
@@ -119,7 +118,7 @@ class Pace:
             self._learn(status, retry_after)
             self.busy -= 1
             woken = []
-            while self._waiting and self.busy < self.allowed:
+            while self._waiting and self.busy < self.throttle.allowed:
                 self.busy += 1
                 woken.append(self._waiting.popleft())
         for wake in woken:
@@ -127,9 +126,6 @@ class Pace:
 
     def _learn(self, status: int, retry_after: float | None) -> None:
         if status == 429:
-            self.allowed, self._well = max(1, min(self.allowed, self.busy - 1)), 0
-            self._resume = max(self._resume, time.monotonic() + (retry_after or 0.0))
-        elif 200 <= status < 300 and self.allowed < UNLIMITED:
-            self._well += 1
-            if self._well >= self.allowed:
-                self.allowed, self._well = self.allowed + 1, 0
+            self.throttle.refused(self.busy - 1, retry_after or 0.0, time.monotonic(), random.random())
+        elif 200 <= status < 300:
+            self.throttle.answered()

@@ -11,7 +11,7 @@ from ..._http import Deadline
 from ..._messages import Request, Response
 from ..._policies import Timeouts
 from ..._spec import Capabilities
-from ..._wire.status import seconds_of
+from ..._wire.status import wait_of
 from ...errors import no_answer
 from ..base import AsyncTransport, TransportOptions
 from ..http import HttpTransport
@@ -89,11 +89,12 @@ class RestTransport(HttpTransport):
         return step.value
 
     def _call(self, call: HttpCall, deadline: Deadline, connect: float) -> HttpAnswer:
+        time.sleep(self._pace.pause(deadline.left(), call.pause))
         self._wait(deadline)
         status, after = 0, None
         try:
             got = self._request(call.method, call.path, call.data or None, deadline, connect, call.headers)
-            status, after = got.status_code, seconds_of(got.headers.get('Retry-After'))
+            status, after = got.status_code, wait_of(got.headers)
         finally:
             self._pace.leave(status, after)
         return HttpAnswer(status, got.headers, got.content, self.options.token)

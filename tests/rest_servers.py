@@ -298,6 +298,9 @@ class LlamaCppServer(OpenAIServer):
     """llama.cpp's server: the README of its `tools/server`.
 
     While it loads its model, it answers 503 to all but `/v1/models`.
+
+    Attributes:
+        most_tokens: in a text, which are its letters here (`--ubatch-size`).
     """
 
     specification = 'llamacpp'
@@ -306,7 +309,9 @@ class LlamaCppServer(OpenAIServer):
     reads: tuple = ('JPEG', 'PNG', 'GIF', 'BMP')  # of stb_image
     loading: bool = False
     vision: bool = True
+    reranks: bool = False
     marker: str = '<__media_YoNhud46VdDqbuFmKYEO9PY7A4ARzRfg__>'
+    most_tokens: int = 4096
 
     def routes(self):
         return {
@@ -318,7 +323,7 @@ class LlamaCppServer(OpenAIServer):
                 'media_marker': self.marker,
             },
             ('POST', '/embeddings'): self.own_embeddings,
-            ('POST', '/v1/rerank'): self.no_rerank,
+            ('POST', '/v1/rerank'): self.rerank,
         }
 
     def reply(self, route, asked):
@@ -336,7 +341,26 @@ class LlamaCppServer(OpenAIServer):
     def error(self, message):
         return {'error': {'code': 400, 'message': message, 'type': 'invalid_request_error'}}
 
-    def no_rerank(self, body):
+    def text(self, value):
+        if len(value) > self.most_tokens:
+            most = f'increase the physical batch size (current batch size: {self.most_tokens})'
+            raise self.failed(f'input ({len(value)} tokens) is too large to process. {most}')
+        return super().text(value)
+
+    def pixels(self, data):
+        if not self.vision:
+            raise self.failed(
+                'image input is not supported - hint: if this is unexpected, you may need to provide the mmproj'
+            )
+        return super().pixels(data)
+
+    def failed(self, message):
+        return Refused(500, {'error': {'code': 500, 'message': message, 'type': 'server_error'}})
+
+    def rerank(self, body):
+        if self.reranks:
+            scores = relevances([self.text(one) for one in (body['query'], *body['documents'])])
+            return {'results': [{'index': index, 'relevance_score': score} for index, score in enumerate(scores)]}
         message = 'This server does not support reranking. Start it with `--reranking`'
         raise Refused(501, {'error': {'code': 501, 'message': message, 'type': 'not_supported_error'}})
 

@@ -153,6 +153,32 @@ def test_images_are_no_texts(open_model, kind):
         assert {asked.method for asked in server.asked} == {'GET'}
 
 
+def test_a_text_that_is_too_long_for_llama_cpp_is_the_callers(open_model):
+    """It answers 500, for any of several texts, and names a batch size that is none of theirs."""
+    long = 'a' * 60
+    with serving(LlamaCppServer(most_tokens=50, reranks=True)) as server:
+        model = open_model(url_of(server, '?model=m'))
+        with pytest.raises(InputError, match=r'too long for the server \(500\): input \(60 tokens\)'):
+            model.encode(text=long, retry=RetryPolicy(attempts=3))
+        with pytest.raises(InputError, match='60 tokens'):
+            model.rank(reference='a', candidates=['b', long], retry=RetryPolicy(attempts=3))
+        assert [asked.path for asked in server.asked] == ['/v1/embeddings', '/v1/rerank']
+        answers = model.encode(text=[*'abcdefg', long], on_item_error='return')
+        assert ['60 tokens' in one.tags.get('error', '') for one in answers] == [False] * 7 + [True]
+        server.asked.clear()
+        assert len(model.encode(text=[*'abcdefg'])) == 7
+        assert len(server.asked) == 1  # how many there were was no matter
+
+
+def test_a_llama_cpp_that_is_not_known_as_one_and_has_no_vision(open_model):
+    """Behind a name that it does not list, it is known by its answer, which is a 500."""
+    with serving(LlamaCppServer(vision=False)) as server:
+        model = open_model(url_of(server, '?model=alias'))
+        with pytest.raises(UnsupportedTaskError, match='image input is not supported'):
+            model.caption(image=encoded('PNG'), retry=RetryPolicy(attempts=3))
+        assert [asked.path for asked in server.asked] == ['/v1/models', '/v1/chat/completions']
+
+
 def test_a_model_without_vision_gets_no_image(open_model):
     with serving(LlamaCppServer(vision=False)) as server:
         model = open_model(url_of(server))

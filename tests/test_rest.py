@@ -476,6 +476,7 @@ def test_other_refusals_say_nothing_of_the_number_of_inputs():
     limits = Limits()
     assert not limits.too_many("This model's maximum context length is 8192 tokens", 64)
     assert not limits.too_many('batch size 1 > 0', 1)
+    assert not limits.too_many('input (90 tokens) is too large to process. (current batch size: 8)', 64)
     assert limits.most('text') == UNLIMITED
 
 

@@ -15,15 +15,15 @@ from ...errors import (
     UnsupportedTaskError,
 )
 from .http import HttpAnswer, HttpCall
-from .limits import Limits
+from .limits import TOO_LONG, Limits
 
 NO_ACCESS = re.compile('not have access to (the )?model', re.I)
 NOT_FROM_THIS = re.compile(r'not allowed to\b.*\bfrom this model', re.I)
 """How OpenAI says with 403 that a key may not use a model, and that nobody may use it so."""
 
 NOT_SUPPORTED = re.compile('not support|not a chat model', re.I)
-NO_SUCH_API = re.compile(r'does not support .*\bapi\b', re.I)
-"""How servers say that a model is of another kind."""
+CANNOT = re.compile(r'does not support .*\bapi\b|image input is not supported', re.I)
+"""How servers say that a model is of another kind; that it sees nothing, llama.cpp says with 500."""
 
 
 def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> InferenceError:
@@ -42,19 +42,35 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
         return ProtocolError(f'the server redirects to {answer.headers.get("Location", "nowhere")}: give that address')
     if status in (404, 405, 501):
         return _missing(server, call, said)
+    refused = _too_much(limits, call, status, said) or _refused(answer, said)
+    if refused is not None:
+        return refused
+    if status == 413:
+        limits.too_large(len(call.data))
+    return http_failure(status, said, answer.headers.get('Retry-After'), len(call.data))
+
+
+def _too_much(limits: Limits, call: HttpCall, status: int, said: str) -> InferenceError | None:
+    """The error for what fewer inputs, or shorter ones, would cure."""
+    if status in (400, 413, 422, 500) and TOO_LONG.search(said):
+        return InputError(f'an input is too long for the server ({status}): {said}')
     if status in (400, 413, 422) and limits.too_many(said, call.inputs):
         return RequestTooLargeError(f'the server takes no {call.inputs} inputs at once ({status}): {said}')
+    return None
+
+
+def _refused(answer: HttpAnswer, said: str) -> InferenceError | None:
+    """The error for what the server, or the model, does for nobody, or not for this token."""
+    status = answer.status
+    if status in (400, 422, 500) and CANNOT.search(said):
+        return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
     if status in (400, 422):
-        if NO_SUCH_API.search(said):
-            return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
         return InputError(f'the server refused the request ({status}): {said or "it gave no reason"}')
     if status == 403 and (answer.code() == 'model_not_found' or NO_ACCESS.search(said)):
         return ModelNotFoundError(f'the token may not use such a model ({said}): check its name, and your rights there')
     if status == 403 and NOT_FROM_THIS.search(said):
         return UnsupportedTaskError(f'the model cannot do this ({status}): {said}')
-    if status == 413:
-        limits.too_large(len(call.data))
-    return http_failure(status, said, answer.headers.get('Retry-After'), len(call.data))
+    return None
 
 
 def _missing(server: str, call: HttpCall, said: str) -> InferenceError:

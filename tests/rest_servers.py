@@ -407,6 +407,7 @@ class JinaAIServer(RestServer):
 
     Attributes:
         models: those that can be looked up, with what they take; without any, there is no such path.
+        refusal: what it answers instead: a status, a code, and words.
     """
 
     specification = 'jinaai'
@@ -419,6 +420,7 @@ class JinaAIServer(RestServer):
             'jina-reranker-m0': ['text', 'image'],
         }
     )
+    refusal: tuple | None = None
 
     def routes(self):
         routes = {('POST', '/v1/embeddings'): self.embeddings, ('POST', '/v1/rerank'): self.rerank}
@@ -438,6 +440,12 @@ class JinaAIServer(RestServer):
         if self.models and asked.path.startswith('/v1/models/'):
             return 404, {}, {'detail': "Model 'm' not found or access denied.", 'code': 'RESOURCE_NOT_FOUND'}
         return 404, {}, {'detail': 'Not Found'}
+
+    def limited(self, route, asked):
+        if self.refusal is not None:
+            status, code, words = self.refusal
+            raise Refused(status, {'detail': words, 'code': code, 'request_id': 'a1'})
+        return super().limited(route, asked)
 
     def embeddings(self, body):
         assert body['embedding_type'] == 'float'

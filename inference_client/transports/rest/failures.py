@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..._wire.status import http_failure
+from ..._wire.status import http_failure, unpaid
 from ...errors import (
     InferenceError,
     InputError,
@@ -15,7 +15,11 @@ from ...errors import (
     UnsupportedTaskError,
 )
 from .http import HttpAnswer, HttpCall
-from .limits import TOO_LONG, Limits
+from .limits import TOO_FAST, TOO_LONG, Limits
+
+NO_MODEL = frozenset({'model_not_found', 'INPUT_MODEL_NOT_FOUND'})
+UNPAID = frozenset({'insufficient_quota', 'AUTHZ_INSUFFICIENT_BALANCE', 'AUTHZ_RESOURCE_LIMIT_EXCEEDED'})
+"""Codes of errors, of OpenAI (404 or 403, 429) and Jina AI (400, 403)."""
 
 NO_ACCESS = re.compile('not have access to (the )?model', re.I)
 NOT_FROM_THIS = re.compile(r'not allowed to\b.*\bfrom this model', re.I)
@@ -56,17 +60,25 @@ def _too_much(limits: Limits, call: HttpCall, status: int, said: str) -> Inferen
         return InputError(f'an input is too long for the server ({status}): {said}')
     if status in (400, 413, 422) and limits.too_many(said, call.inputs):
         return RequestTooLargeError(f'the server takes no {call.inputs} inputs at once ({status}): {said}')
+    if status == 429 and TOO_FAST.search(said):
+        if call.inputs > 1:
+            return RequestTooLargeError(f'{call.inputs} inputs are more than the server takes in a minute: {said}')
+        return InputError(f'the input is more than the server takes in a minute ({status}): {said}')
     return None
 
 
 def _refused(answer: HttpAnswer, said: str) -> InferenceError | None:
     """The error for what the server, or the model, does for nobody, or not for this token."""
-    status = answer.status
+    status, code = answer.status, answer.code()
+    if status in (403, 429) and code in UNPAID:
+        return unpaid(f'{status}: {said}')
+    if status == 400 and code in NO_MODEL:
+        return ModelNotFoundError(f'the server has no such model ({said}): check the name in the URL')
     if status in (400, 422, 500) and CANNOT.search(said):
         return UnsupportedTaskError(f'the server cannot do this ({status}): {said}')
     if status in (400, 422):
         return InputError(f'the server refused the request ({status}): {said or "it gave no reason"}')
-    if status == 403 and (answer.code() == 'model_not_found' or NO_ACCESS.search(said)):
+    if status == 403 and (code in NO_MODEL or NO_ACCESS.search(said)):
         return ModelNotFoundError(f'the token may not use such a model ({said}): check its name, and your rights there')
     if status == 403 and NOT_FROM_THIS.search(said):
         return UnsupportedTaskError(f'the model cannot do this ({status}): {said}')

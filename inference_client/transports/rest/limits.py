@@ -17,6 +17,9 @@ COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? numb
 SUMMED = re.compile(r'tokens per request', re.I)
 """How OpenAI says that the inputs are too long together."""
 
+TOO_FAST = re.compile('request too large', re.I)
+"""How OpenAI says with 429 that one call has more tokens than may come in a minute, so that it never will be taken."""
+
 TOO_LONG = re.compile('too large to process|larger than the max context size', re.I)
 """How llama.cpp says, mostly with 500, that one input is too long; the numbers beside that are of tokens."""
 

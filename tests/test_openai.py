@@ -370,11 +370,20 @@ def test_one_image_that_fails_costs_no_other(open_model):
     assert ['no such image' in one.tags.get('error', '') for one in answers] == [False, True, False, False]
 
 
-@pytest.mark.parametrize('content', [None, ['part'], {}])
-def test_an_answer_without_text(open_model, content):
+@pytest.mark.parametrize('said', [{}, *({'content': content} for content in (None, ['part'], {}, '', ' \n'))])
+@pytest.mark.parametrize(
+    ('ended', 'words'),
+    [
+        ({}, r'no text in choices\[0\].message.content: the model declined'),
+        ({'finish_reason': 'content_filter'}, r"content \(finish_reason 'content_filter'\): the model declined"),
+        ({'finish_reason': 'length'}, r"no text \(finish_reason 'length'\): .* give a larger max_tokens"),
+    ],
+)
+def test_an_answer_without_text(open_model, said, ended, words):
+    message = {**said, 'reasoning_content': 'First I look at'}
     with serving(OpenAIServer()) as server:
-        server.faults.extend([None, (200, {}, {'choices': [{'message': {'content': content}}]})])
-        with pytest.raises(ProtocolError, match='no text in choices'):
+        server.faults.extend([None, (200, {}, {'choices': [{'message': message, **ended}]})])
+        with pytest.raises(ProtocolError, match=words):
             open_model(url_of(server, f'?model={server.models[0]}')).caption(image=encoded('PNG'))
 
 

@@ -262,11 +262,15 @@ def test_a_call_that_is_interrupted_while_it_is_queued_does_not_hold_a_place(res
     transport.close()
 
 
-def test_a_timeout_is_for_all_calls_of_a_request():
-    with serving(OpenAIServer(seconds=0.4)) as server, Client(retry=ONCE) as client:
-        model = client.get_model(f'openai+{server.url}/v1')  # /models, then /embeddings
-        with pytest.raises(InferenceError, match=r'no answer within 0\.6 s'):
-            model.encode(text='a', timeout=0.6)
+@pytest.mark.parametrize('door', DOORS)
+@pytest.mark.parametrize('options', ['', f'?model={MODEL}'])
+def test_a_timeout_is_for_all_calls_of_a_request(door, options):
+    """And an error names it as it was given, not what was left of it for the last call."""
+    seconds = 0.6 if not options else 0.3  # /models, then /embeddings, or that alone
+    with serving(OpenAIServer(seconds=0.4)) as server, DOORS[door](trust_env=False, retry=ONCE) as client:
+        model = client.get_model(f'openai+{server.url}/v1{options}')
+        with pytest.raises(InferenceError, match=f'no answer within {seconds} s'):
+            model.encode(text='a', timeout=seconds)
 
 
 NO_MONEY = {'message': 'Insufficient balance', 'type': 'insufficient_quota', 'code': 'insufficient_quota'}

@@ -365,13 +365,16 @@ class LlamaCppServer(OpenAIServer):
         raise Refused(501, {'error': {'code': 501, 'message': message, 'type': 'not_supported_error'}})
 
     def own_embeddings(self, body):
-        images = []
-        for prompt in body['content']:
-            assert prompt['prompt_string'].count(self.marker) == 1
-            (data,) = prompt['multimodal_data']
-            images.append(self.pixels(base64.b64decode(data, validate=True)))
-        rows = FAKE.encode_image(images, {})
+        if 'input' in body:
+            rows = FAKE.encode_text([self.text(one) for one in body['input']], {})
+        else:
+            rows = FAKE.encode_image([self.prompted(prompt) for prompt in body['content']], {})
         return [{'index': index, 'embedding': [row.tolist()]} for index, row in enumerate(rows)]
+
+    def prompted(self, prompt):
+        assert prompt['prompt_string'].count(self.marker) == 1
+        (data,) = prompt['multimodal_data']
+        return self.pixels(base64.b64decode(data, validate=True))
 
 
 @dataclass

@@ -132,6 +132,15 @@ def test_every_server_reads_the_images_that_it_gets(open_model, kind, image):
             assert len(model.encode(image=encoded(image))) == 1
 
 
+def test_a_llama_cpp_without_a_version_in_its_url_embeds_texts(open_model):
+    """Its own `/embeddings` answers with a list alone, of an embedding for each input in a list."""
+    with serving(LlamaCppServer()) as server:
+        answers = open_model(f'openai+{server.url}?model=m').encode(text=['a', 'b'])
+        assert [asked.path for asked in server.asked] == ['/embeddings']
+    expected = local('encode', [Document(text='a'), Document(text='b')])
+    assert np.allclose([one.embedding for one in answers], [one.embedding for one in expected], atol=1e-6)
+
+
 def test_what_was_found_out_is_remembered(open_model):
     with serving(VllmServer(cohere=False)) as server:
         model = open_model(url_of(server, '?model=openai/clip-vit-base-patch32'))

@@ -75,6 +75,13 @@ def test_several_models_must_be_told_apart(open_model, models, words):
         open_model(url_of(server)).encode(text='a')
 
 
+def test_names_of_models_bring_no_escape_characters(open_model):
+    with serving(OpenAIServer(models=('a\x1b[31m', 'b'))) as server, pytest.raises(ConfigurationError) as caught:
+        open_model(url_of(server)).encode(text='a')
+    assert 'has a [31m, b: add' in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
 def test_a_model_that_is_not_there(open_model):
     with serving(OllamaServer()) as server, pytest.raises(ModelNotFoundError, match='try pulling it first'):
         open_model(url_of(server, '?model=other')).encode(text='a')

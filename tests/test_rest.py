@@ -146,6 +146,7 @@ def said(message):
         ((500, {}, {'message': 'out of memory'}), ServerError, 'out of memory'),
         ((503, {}, {'error': 'loading'}), ServerError, 'loading'),
         ((307, {'Location': 'http://elsewhere/'}, b''), ProtocolError, 'redirects to http://elsewhere/'),
+        ((307, {'Location': '/s3cret\x1b[31m'}, b''), ProtocolError, r'redirects to /\*\*\* \[31m'),
         ((200, {}, b'<html>Welcome</html>'), ProtocolError, 'not JSON but begins with .<html>'),
         ((200, {}, b'{"data": [{"index": 0, "embedding": [NaN]}]}'), ProtocolError, 'not JSON'),
         ((200, {}, embedded([None])), ProtocolError, 'not finite'),
@@ -168,6 +169,7 @@ def test_what_goes_wrong_is_told_apart(rest, model, fault, kind, words):
         model.encode(text='a')
     assert type(caught.value) is kind
     assert 's3cret' not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert model.encode(text='a')[0].embedding.shape == (8,)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..._http import printable
 from ..._wire.status import http_failure, unpaid
 from ...errors import (
     InferenceError,
@@ -43,7 +44,8 @@ def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> 
     if status == 200:
         return ServerError(f'the server answered with an error in place of a result: {said}')
     if 300 <= status < 400:
-        return ProtocolError(f'the server redirects to {answer.headers.get("Location", "nowhere")}: give that address')
+        location = printable(answer.headers.get('Location', 'nowhere'), answer.token)
+        return ProtocolError(f'the server redirects to {location}: give that address')
     if status in (404, 405, 501):
         return _missing(server, call, said)
     refused = _too_much(limits, call, status, said) or _refused(answer, said)

@@ -67,7 +67,7 @@ class OpenAIDialect(Dialect):
                 raise ProtocolError('the answer has no "data" with models: is this an OpenAI-style server?')
             self._learn(models)
             if not self.model:
-                offered = ', '.join(str(entry.get('id')) for entry in models) or 'none'
+                offered = self.shown(entry.get('id') for entry in models)
                 raise ConfigurationError(f'the URL names no model, and the server has {offered}: add ?model=')
 
     def rank(self, documents: Sequence[Document], parameters: Parameters) -> Steps[None]:

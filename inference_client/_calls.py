@@ -103,6 +103,7 @@ class Tasks(Generic[A]):
         Returns:
             A document for each reference, its `.matches` best first, with `scores['clip_score']` (softmax
             over the candidates, of 100 times the cosine) and `scores['clip_score_cosine']` (from -1 to 1).
+            A reranker gives `scores['relevance_score']` in place of the cosine, and the softmax of that.
         """
         return self._call('rank', reference=reference, candidates=candidates, docs=docs, **options)
 

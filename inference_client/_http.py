@@ -132,9 +132,9 @@ def reason_of(error: BaseException, token: str | None) -> str:
     return printable(str(error) or type(error).__name__, token)
 
 
-def printable(text: str, token: str | None) -> str:
+def printable(text: str, token: str | None, most: int = 200) -> str:
     """The start of a reason, without a token; a bad status line may bring any bytes along."""
-    return ''.join(one if one.isprintable() else ' ' for one in hidden(text, token)[:200])
+    return ''.join(one if one.isprintable() else ' ' for one in hidden(text, token)[:most])
 
 
 def _watched(kind: Any) -> Any:

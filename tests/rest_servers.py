@@ -298,6 +298,9 @@ class LlamaCppServer(OpenAIServer):
     """llama.cpp's server: the README of its `tools/server`.
 
     While it loads its model, it answers 503 to all but `/v1/models`.
+
+    Attributes:
+        most_tokens: in a text, which are its letters here (`--ubatch-size`).
     """
 
     specification = 'llamacpp'
@@ -306,7 +309,9 @@ class LlamaCppServer(OpenAIServer):
     reads: tuple = ('JPEG', 'PNG', 'GIF', 'BMP')  # of stb_image
     loading: bool = False
     vision: bool = True
+    reranks: bool = False
     marker: str = '<__media_YoNhud46VdDqbuFmKYEO9PY7A4ARzRfg__>'
+    most_tokens: int = 4096
 
     def routes(self):
         return {
@@ -318,7 +323,7 @@ class LlamaCppServer(OpenAIServer):
                 'media_marker': self.marker,
             },
             ('POST', '/embeddings'): self.own_embeddings,
-            ('POST', '/v1/rerank'): self.no_rerank,
+            ('POST', '/v1/rerank'): self.rerank,
         }
 
     def reply(self, route, asked):
@@ -336,18 +341,40 @@ class LlamaCppServer(OpenAIServer):
     def error(self, message):
         return {'error': {'code': 400, 'message': message, 'type': 'invalid_request_error'}}
 
-    def no_rerank(self, body):
+    def text(self, value):
+        if len(value) > self.most_tokens:
+            most = f'increase the physical batch size (current batch size: {self.most_tokens})'
+            raise self.failed(f'input ({len(value)} tokens) is too large to process. {most}')
+        return super().text(value)
+
+    def pixels(self, data):
+        if not self.vision:
+            raise self.failed(
+                'image input is not supported - hint: if this is unexpected, you may need to provide the mmproj'
+            )
+        return super().pixels(data)
+
+    def failed(self, message):
+        return Refused(500, {'error': {'code': 500, 'message': message, 'type': 'server_error'}})
+
+    def rerank(self, body):
+        if self.reranks:
+            scores = relevances([self.text(one) for one in (body['query'], *body['documents'])])
+            return {'results': [{'index': index, 'relevance_score': score} for index, score in enumerate(scores)]}
         message = 'This server does not support reranking. Start it with `--reranking`'
         raise Refused(501, {'error': {'code': 501, 'message': message, 'type': 'not_supported_error'}})
 
     def own_embeddings(self, body):
-        images = []
-        for prompt in body['content']:
-            assert prompt['prompt_string'].count(self.marker) == 1
-            (data,) = prompt['multimodal_data']
-            images.append(self.pixels(base64.b64decode(data, validate=True)))
-        rows = FAKE.encode_image(images, {})
+        if 'input' in body:
+            rows = FAKE.encode_text([self.text(one) for one in body['input']], {})
+        else:
+            rows = FAKE.encode_image([self.prompted(prompt) for prompt in body['content']], {})
         return [{'index': index, 'embedding': [row.tolist()]} for index, row in enumerate(rows)]
+
+    def prompted(self, prompt):
+        assert prompt['prompt_string'].count(self.marker) == 1
+        (data,) = prompt['multimodal_data']
+        return self.pixels(base64.b64decode(data, validate=True))
 
 
 @dataclass
@@ -383,6 +410,7 @@ class JinaAIServer(RestServer):
 
     Attributes:
         models: those that can be looked up, with what they take; without any, there is no such path.
+        refusal: what it answers instead: a status, a code, and words.
     """
 
     specification = 'jinaai'
@@ -395,6 +423,7 @@ class JinaAIServer(RestServer):
             'jina-reranker-m0': ['text', 'image'],
         }
     )
+    refusal: tuple | None = None
 
     def routes(self):
         routes = {('POST', '/v1/embeddings'): self.embeddings, ('POST', '/v1/rerank'): self.rerank}
@@ -414,6 +443,12 @@ class JinaAIServer(RestServer):
         if self.models and asked.path.startswith('/v1/models/'):
             return 404, {}, {'detail': "Model 'm' not found or access denied.", 'code': 'RESOURCE_NOT_FOUND'}
         return 404, {}, {'detail': 'Not Found'}
+
+    def limited(self, route, asked):
+        if self.refusal is not None:
+            status, code, words = self.refusal
+            raise Refused(status, {'detail': words, 'code': code, 'request_id': 'a1'})
+        return super().limited(route, asked)
 
     def embeddings(self, body):
         assert body['embedding_type'] == 'float'

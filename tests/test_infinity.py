@@ -148,6 +148,14 @@ def test_it_neither_describes_nor_answers(open_model):
         assert server.asked == []
 
 
+def test_names_of_models_bring_no_escape_characters(open_model):
+    with serving(InfinityServer(models={'a\x1b[31m': ['embed'], 'b': ['embed']})) as server:
+        for options in ('', '?model=c'):
+            with pytest.raises(InferenceError, match=r'a \[31m, b') as caught:
+                open_model(f'infinity+{server.url}{options}').encode(text='a')
+            assert str(caught.value).isprintable()
+
+
 def test_several_models_are_told_apart(open_model):
     with serving(InfinityServer(models={'a': ['embed'], 'b': ['rerank']})) as server:
         with pytest.raises(ConfigurationError, match=r'the server has a, b: add \?model='):

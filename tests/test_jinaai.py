@@ -13,8 +13,10 @@ from inference_client import (
     AuthenticationError,
     ConfigurationError,
     InputError,
+    ModelNotFoundError,
     Request,
     RetryPolicy,
+    ServerError,
     TransportOptions,
     UnsupportedTaskError,
 )
@@ -105,6 +107,31 @@ def test_what_it_refuses_is_an_input_error(open_model, server):
     server.faults.append((422, {}, {'detail': 'dimensions must be at most 1024'}))
     with pytest.raises(InputError, match='at most 1024'):
         open_model('jina-clip-v2').encode(text='a', dimensions=4096)
+
+
+@pytest.mark.parametrize(
+    ('refusal', 'kind', 'words'),
+    [
+        ((400, 'INPUT_MODEL_NOT_FOUND', "Model 'jina-clip-v2' not found"), ModelNotFoundError, 'has no such model'),
+        (
+            (403, 'AUTHZ_INSUFFICIENT_BALANCE', 'Insufficient account balance'),
+            ServerError,
+            r'paid first \(403: Insufficient account balance\); see to the account',
+        ),
+        (
+            (403, 'AUTHZ_RESOURCE_LIMIT_EXCEEDED', 'Resource limit exceeded for your plan'),
+            ServerError,
+            r'paid first \(403: Resource limit',
+        ),
+        ((403, 'ANOTHER', 'no'), AuthenticationError, 'refused the token'),
+    ],
+)
+def test_the_codes_of_its_refusals_are_read(open_model, server, refusal, kind, words):
+    server.refusal = refusal
+    with pytest.raises(kind, match=words) as caught:
+        open_model('jina-clip-v2').encode(text=['a', 'b'], on_item_error='return', retry=RetryPolicy(attempts=3))
+    assert type(caught.value) is kind
+    assert len(server.asked) == 1
 
 
 @pytest.fixture(params=DOORS)

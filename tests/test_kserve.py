@@ -283,6 +283,27 @@ def test_a_reranker_ranks(open_model, binary):
         assert model.capabilities().tasks == {'rank'}
 
 
+@pytest.mark.parametrize('shape', [[-1, 2], [1, 2]])
+def test_a_score_for_each_class_is_no_relevance(open_model, shape):
+    """Logits of "no" and "yes": the first of them would put the worst first."""
+    with served(RERANKER._replace(outputs={'score': ('FP32', shape)})) as server:
+        with pytest.raises(ConfigurationError, match=r'score .* gives more than one number for each candidate'):
+            open_model(server).rank(reference='a', candidates=['b', 'c'])
+        assert infers(server) == []
+
+
+@pytest.mark.parametrize('candidates', [['b'], ['b', 'c']])
+def test_a_score_for_each_class_that_the_metadata_does_not_tell_of(open_model, candidates):
+    count = len(candidates)
+    with served(RERANKER._replace(outputs={'score': ('FP32', [-1, -1])})) as server:
+        model = open_model(server)
+        assert len(model.rank(reference='a', candidates=candidates)) == 1
+        scores = {'name': 'score', 'datatype': 'FP32', 'shape': [count, 2], 'data': [-5.0, 5.0] * count}
+        server.faults.append((200, {}, {'outputs': [scores]}))
+        with pytest.raises(ProtocolError, match="'score' has 2 numbers for each candidate: expected one"):
+            model.rank(reference='a', candidates=candidates)
+
+
 BLIP2 = Model({'image': ('BYTES', [-1, 1]), 'prompt': ('BYTES', [-1, 1])}, {'response': ('BYTES', [-1, 1])})
 CAPTIONER = Model({'image': ('UINT8', [-1, -1, -1, 3])}, {'response': ('BYTES', [-1])})
 

@@ -75,6 +75,13 @@ def test_several_models_must_be_told_apart(open_model, models, words):
         open_model(url_of(server)).encode(text='a')
 
 
+def test_names_of_models_bring_no_escape_characters(open_model):
+    with serving(OpenAIServer(models=('a\x1b[31m', 'b'))) as server, pytest.raises(ConfigurationError) as caught:
+        open_model(url_of(server)).encode(text='a')
+    assert 'has a [31m, b: add' in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
 def test_a_model_that_is_not_there(open_model):
     with serving(OllamaServer()) as server, pytest.raises(ModelNotFoundError, match='try pulling it first'):
         open_model(url_of(server, '?model=other')).encode(text='a')
@@ -132,6 +139,15 @@ def test_every_server_reads_the_images_that_it_gets(open_model, kind, image):
             assert len(model.encode(image=encoded(image))) == 1
 
 
+def test_a_llama_cpp_without_a_version_in_its_url_embeds_texts(open_model):
+    """Its own `/embeddings` answers with a list alone, of an embedding for each input in a list."""
+    with serving(LlamaCppServer()) as server:
+        answers = open_model(f'openai+{server.url}?model=m').encode(text=['a', 'b'])
+        assert [asked.path for asked in server.asked] == ['/embeddings']
+    expected = local('encode', [Document(text='a'), Document(text='b')])
+    assert np.allclose([one.embedding for one in answers], [one.embedding for one in expected], atol=1e-6)
+
+
 def test_what_was_found_out_is_remembered(open_model):
     with serving(VllmServer(cohere=False)) as server:
         model = open_model(url_of(server, '?model=openai/clip-vit-base-patch32'))
@@ -151,6 +167,32 @@ def test_images_are_no_texts(open_model, kind):
         with pytest.raises(UnsupportedTaskError, match='embeds texts only'):
             model.rank(reference='a', candidates=[encoded('PNG')])
         assert {asked.method for asked in server.asked} == {'GET'}
+
+
+def test_a_text_that_is_too_long_for_llama_cpp_is_the_callers(open_model):
+    """It answers 500, for any of several texts, and names a batch size that is none of theirs."""
+    long = 'a' * 60
+    with serving(LlamaCppServer(most_tokens=50, reranks=True)) as server:
+        model = open_model(url_of(server, '?model=m'))
+        with pytest.raises(InputError, match=r'too long for the server \(500\): input \(60 tokens\)'):
+            model.encode(text=long, retry=RetryPolicy(attempts=3))
+        with pytest.raises(InputError, match='60 tokens'):
+            model.rank(reference='a', candidates=['b', long], retry=RetryPolicy(attempts=3))
+        assert [asked.path for asked in server.asked] == ['/v1/embeddings', '/v1/rerank']
+        answers = model.encode(text=[*'abcdefg', long], on_item_error='return')
+        assert ['60 tokens' in one.tags.get('error', '') for one in answers] == [False] * 7 + [True]
+        server.asked.clear()
+        assert len(model.encode(text=[*'abcdefg'])) == 7
+        assert len(server.asked) == 1  # how many there were was no matter
+
+
+def test_a_llama_cpp_that_is_not_known_as_one_and_has_no_vision(open_model):
+    """Behind a name that it does not list, it is known by its answer, which is a 500."""
+    with serving(LlamaCppServer(vision=False)) as server:
+        model = open_model(url_of(server, '?model=alias'))
+        with pytest.raises(UnsupportedTaskError, match='image input is not supported'):
+            model.caption(image=encoded('PNG'), retry=RetryPolicy(attempts=3))
+        assert [asked.path for asked in server.asked] == ['/v1/models', '/v1/chat/completions']
 
 
 def test_a_model_without_vision_gets_no_image(open_model):
@@ -344,11 +386,20 @@ def test_one_image_that_fails_costs_no_other(open_model):
     assert ['no such image' in one.tags.get('error', '') for one in answers] == [False, True, False, False]
 
 
-@pytest.mark.parametrize('content', [None, ['part'], {}])
-def test_an_answer_without_text(open_model, content):
+@pytest.mark.parametrize('said', [{}, *({'content': content} for content in (None, ['part'], {}, '', ' \n'))])
+@pytest.mark.parametrize(
+    ('ended', 'words'),
+    [
+        ({}, r'no text in choices\[0\].message.content: the model declined'),
+        ({'finish_reason': 'content_filter'}, r"content \(finish_reason 'content_filter'\): the model declined"),
+        ({'finish_reason': 'length'}, r"no text \(finish_reason 'length'\): .* give a larger max_tokens"),
+    ],
+)
+def test_an_answer_without_text(open_model, said, ended, words):
+    message = {**said, 'reasoning_content': 'First I look at'}
     with serving(OpenAIServer()) as server:
-        server.faults.extend([None, (200, {}, {'choices': [{'message': {'content': content}}]})])
-        with pytest.raises(ProtocolError, match='no text in choices'):
+        server.faults.extend([None, (200, {}, {'choices': [{'message': message, **ended}]})])
+        with pytest.raises(ProtocolError, match=words):
             open_model(url_of(server, f'?model={server.models[0]}')).caption(image=encoded('PNG'))
 
 

@@ -137,7 +137,7 @@ def said(message):
         ),
         ((403, {}, said('Project `p` does not have access to model `m`')), ModelNotFoundError, 'access to model `m`'),
         ((403, {}, {'error': {'message': 'no', 'code': 'model_not_found'}}), ModelNotFoundError, 'may not use such'),
-        ((402, {}, said('Insufficient balance')), ServerError, r'paid first \(402\): Insufficient balance'),
+        ((402, {}, said('Insufficient balance')), ServerError, r'paid first \(402: Insufficient balance\)'),
         ((404, {}, said('The model `m` does not exist')), ModelNotFoundError, 'The model `m` does not exist'),
         ((404, {}, b'<html>nothing here</html>'), UnsupportedTaskError, 'has no /v1/embeddings'),
         ((405, {}, {'detail': 'Method Not Allowed'}), UnsupportedTaskError, 'Method Not Allowed'),
@@ -147,6 +147,7 @@ def said(message):
         ((500, {}, {'message': 'out of memory'}), ServerError, 'out of memory'),
         ((503, {}, {'error': 'loading'}), ServerError, 'loading'),
         ((307, {'Location': 'http://elsewhere/'}, b''), ProtocolError, 'redirects to http://elsewhere/'),
+        ((307, {'Location': '/s3cret\x1b[31m'}, b''), ProtocolError, r'redirects to /\*\*\* \[31m'),
         ((200, {}, b'<html>Welcome</html>'), ProtocolError, 'not JSON but begins with .<html>'),
         ((200, {}, b'{"data": [{"index": 0, "embedding": [NaN]}]}'), ProtocolError, 'not JSON'),
         ((200, {}, embedded([None])), ProtocolError, 'not finite'),
@@ -169,6 +170,7 @@ def test_what_goes_wrong_is_told_apart(rest, model, fault, kind, words):
         model.encode(text='a')
     assert type(caught.value) is kind
     assert 's3cret' not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert model.encode(text='a')[0].embedding.shape == (8,)
 
 
@@ -263,19 +265,27 @@ def test_a_call_that_is_interrupted_while_it_is_queued_does_not_hold_a_place(res
     transport.close()
 
 
-def test_a_timeout_is_for_all_calls_of_a_request():
-    with serving(OpenAIServer(seconds=0.4)) as server, Client(retry=ONCE) as client:
-        model = client.get_model(f'openai+{server.url}/v1')  # /models, then /embeddings
-        with pytest.raises(InferenceError, match=r'no answer within 0\.6 s'):
-            model.encode(text='a', timeout=0.6)
+@pytest.mark.parametrize('door', DOORS)
+@pytest.mark.parametrize('options', ['', f'?model={MODEL}'])
+def test_a_timeout_is_for_all_calls_of_a_request(door, options):
+    """And an error names it as it was given, not what was left of it for the last call."""
+    seconds = 0.6 if not options else 0.3  # /models, then /embeddings, or that alone
+    with serving(OpenAIServer(seconds=0.4)) as server, DOORS[door](trust_env=False, retry=ONCE) as client:
+        model = client.get_model(f'openai+{server.url}/v1{options}')
+        with pytest.raises(InferenceError, match=f'no answer within {seconds} s'):
+            model.encode(text='a', timeout=seconds)
 
 
-def test_an_account_without_money_is_no_fault_of_an_item():
-    """So the items are not sent one by one to see which of them it is."""
+NO_MONEY = {'message': 'Insufficient balance', 'type': 'insufficient_quota', 'code': 'insufficient_quota'}
+
+
+@pytest.mark.parametrize('fault', [(402, {}, said('Insufficient balance')), (429, {}, {'error': NO_MONEY})])
+def test_an_account_without_money_is_no_fault_of_an_item(fault):
+    """So the items are not sent one by one to see which of them it is, nor again."""
     with serving(OpenAIServer()) as server, Client(trust_env=False) as client:
         model = client.get_model(f'openai+{server.url}/v1?model={MODEL}')
-        server.faults.extend([(402, {}, said('Insufficient balance'))] * 200)
-        with pytest.raises(ServerError, match='Insufficient balance'):
+        server.faults.extend([fault] * 200)
+        with pytest.raises(ServerError, match=rf'paid first \({fault[0]}: Insufficient balance\); see to the account'):
             model.encode(text=['a'] * 64, on_item_error='return')
         assert len(server.asked) <= 2
 
@@ -352,6 +362,28 @@ def test_texts_that_are_too_long_together_are_cut_into_more_calls():
         assert [len(asked.body['input']) for asked in server.asked] == [8]  # how many there were was no matter
         with pytest.raises(InputError, match='Requested 301 tokens'):
             model.encode(text='a' * 301)
+
+
+class FewTokensPerMinute(OpenAIServer):
+    """It takes 300 letters a minute, so that a call of more never will be taken."""
+
+    def embeddings(self, body):
+        letters = sum(map(len, body['input']))
+        if letters > 300:
+            words = f'Request too large for m on tokens per min (TPM): Limit 300, Requested {letters}.'
+            raise Refused(429, {'error': {**self.error(words)['error'], 'code': 'rate_limit_exceeded'}})
+        return super().embeddings(body)
+
+
+def test_texts_that_are_more_together_than_may_come_in_a_minute_are_cut_into_more_calls():
+    with serving(FewTokensPerMinute()) as server, Client(trust_env=False) as client:
+        model = client.get_model(f'openai+{server.url}/v1?model={MODEL}')
+        assert len(model.encode(text=['a' * 100] * 8)) == 8
+        assert [len(asked.body['input']) for asked in server.asked] == [8, 4, 2, 2, 2, 2]
+        server.asked.clear()
+        with pytest.raises(InputError, match=r'takes in a minute .*Requested 301'):
+            model.encode(text='a' * 301)
+        assert len(server.asked) == 1
 
 
 def test_one_that_is_too_large_alone_is_an_error():
@@ -533,6 +565,7 @@ def test_other_refusals_say_nothing_of_the_number_of_inputs():
     limits = Limits()
     assert not limits.too_many("This model's maximum context length is 8192 tokens", 64)
     assert not limits.too_many('batch size 1 > 0', 1)
+    assert not limits.too_many('input (90 tokens) is too large to process. (current batch size: 8)', 64)
     assert limits.most('text') == UNLIMITED
 
 

@@ -21,6 +21,7 @@ from inference_client import (
     InferenceError,
     ProtocolError,
     RetryPolicy,
+    ServerError,
     TransportOptions,
     _logins,
 )
@@ -283,6 +284,18 @@ def test_no_part_of_the_token_is_in_an_error(connect, quoting, token, scheme, fo
     with pytest.raises(InferenceError) as caught:
         model.encode(text='a')
     assert KEY[:4] not in f'{caught.value} {caught.value.__cause__!r} {caught.value.attempts}'
+
+
+@pytest.mark.parametrize('scheme', ['http', 'openai+http'])
+@pytest.mark.parametrize('answer', [(307, b'', [('Location', f'/{KEY}\x1b[31m')]), (500, b'\x1b[31mno')])
+def test_what_a_server_says_brings_no_escape_characters(connect, quoting, scheme, answer):
+    url, told = quoting
+    model = connect(f'{scheme}://{url[len("http://") :]}' + ('/v1?model=m' if 'openai' in scheme else ''), token=KEY)
+    told['answer'] = answer
+    with pytest.raises((ProtocolError, ServerError), match=r'\[31m') as caught:
+        model.encode(text='a', retry=RetryPolicy(attempts=1))
+    assert str(caught.value).isprintable()
+    assert KEY not in str(caught.value)
 
 
 @given(st.text() | st.ip_addresses().map(str))

@@ -74,13 +74,13 @@ def http_failure(status: int, detail: str, retry_after: float | None = None, siz
     if status == 422:
         message = f'the server could not read the request (422){detail}; check the parameters'
     elif status == 402:
-        message = f'the server wants to be paid first (402){detail}; see to the account that the token is of'
+        return unpaid(f'402{detail}')
     elif status == 503:
         message = f'the model is not up (503){detail}; try again later'
     return ServerError(
         message,
         transient=status in (408, 425) or 500 <= status < 600,
-        busy=status in (402, 408, 425, 502, 503, 504),
+        busy=status in (408, 425, 502, 503, 504),
         retry_after=retry_after,
     )
 
@@ -112,4 +112,11 @@ def token_refused(detail: str) -> AuthenticationError:
     return AuthenticationError(
         f'the server refused the token ({detail}); '
         'give a valid one to Client(token=...), or with --token on the command line'
+    )
+
+
+def unpaid(detail: str) -> ServerError:
+    """The error for a request that waits for money: it is no fault of any item, and is not sent again."""
+    return ServerError(
+        f'the server wants to be paid first ({detail}); see to the account that the token is of', busy=True
     )

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 from docarray import DocumentArray
 
+from .._http import printable
 from .._messages import Request, Response
 from .._spec import Capabilities
 from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure, wait_of
-from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError, hidden
+from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError
 from .base import TransportOptions, check_query, split_url
 
 JSON = 'application/json'
@@ -113,7 +114,7 @@ def failure(
     status: int, headers: Mapping[str, str], text: str, endpoint: str, size: int, token: str | None
 ) -> InferenceError:
     """The error for an answer with a status other than 200, in which a token may be quoted."""
-    text = hidden(text, token)[:500]
+    text = printable(text, token, 500)
     if status == 404 and ERROR in headers:
         return ModelNotFoundError(f'the server does not know the model (404): {text}')
     if status in NO_SUCH_PATH:
@@ -122,7 +123,7 @@ def failure(
             'or this is not the address of a Jina server'
         )
     if 300 <= status < 400:
-        location = headers.get('Location', 'nowhere')
+        location = printable(headers.get('Location', 'nowhere'), token)
         return ProtocolError(f'the server redirects to {location}: give that address instead')
     return http_failure(status, text, wait_of(headers), size)
 

@@ -101,8 +101,15 @@ class AsyncHttpTransport(AsyncTransport):
         return sent, answer
 
     async def _request(
-        self, method: str, path: str, data: bytes | None, timeouts: Timeouts, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        timeouts: Timeouts,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> _Answer:
+        """One answer; `seconds` is what was given for all of which this is a part, as an error says it."""
         session, proxy = await self._pools.get()
         try:
             async with session.request(
@@ -119,7 +126,7 @@ class AsyncHttpTransport(AsyncTransport):
         except aiohttp.ServerTimeoutError as error:  # only connecting has a limit of its own
             raise unreachable(f'no connection within {timeouts.connect:g} s') from error
         except asyncio.TimeoutError as error:
-            raise no_answer(timeouts.read) from error
+            raise no_answer(timeouts.read if seconds is None else seconds) from error
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             if session.closed:
                 raise closed() from error

@@ -57,7 +57,7 @@ class AsyncRestTransport(AsyncHttpTransport):
         status, after = 0, None
         try:
             left = timeouts.within(end - time.monotonic())
-            got = await self._request(call.method, call.path, call.data or None, left, call.headers)
+            got = await self._request(call.method, call.path, call.data or None, left, call.headers, seconds)
             status, after = got.status, wait_of(got.headers)
         finally:
             self._pace.leave(status, after)

@@ -9,6 +9,7 @@ from docarray import Document
 from ...errors import InputError, ProtocolError
 from ...tasks.vqa import END, START
 from .content import data_uri
+from .reading import told
 
 READ_BY_ALL = frozenset({'image/jpeg', 'image/png'})
 """Images that all servers with OpenAI's API read: llama.cpp reads no WebP, and Ollama no GIF."""
@@ -44,10 +45,17 @@ def message_with(document: Document, *more: Mapping[str, Any]) -> list[dict[str,
 
 def text_of(answer: Any) -> str:
     """What the model said."""
-    try:
-        text = answer['choices'][0]['message']['content']
-    except (KeyError, IndexError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        raise ProtocolError('the answer has no text in choices[0].message.content: the model declined, or cannot chat')
-    return text.strip()
+    choice = next(iter(told(answer, list, 'choices') or ()), None)
+    text = (told(choice, str, 'message', 'content') or '').strip()
+    if text:
+        return text
+    reason = told(choice, str, 'finish_reason')
+    if reason == 'length':
+        raise ProtocolError(
+            "the answer has no text (finish_reason 'length'): the model used up its tokens before it said anything, "
+            'as those that think first do; give a larger max_tokens'
+        )
+    ended = f' (finish_reason {reason!r})' if reason else ''
+    raise ProtocolError(
+        f'the answer has no text in choices[0].message.content{ended}: the model declined, or cannot chat'
+    )

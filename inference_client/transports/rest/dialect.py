@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Container, List, Mapping, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Container, Iterable, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 from docarray import Document
 
+from ..._http import printable
 from ..._messages import Request
 from ..._policies import RETRY
 from ..._scores import score_by_cosine, unit_rows
@@ -194,6 +195,10 @@ class Dialect(ABC):
     def at(self, path: str) -> str:
         """A path of the version that the URL names."""
         return self.address.version + path
+
+    def shown(self, names: Iterable[object]) -> str:
+        """Names that the server told, for an error."""
+        return ', '.join(printable(str(name), self.address.headers.get('Authorization')) for name in names) or 'none'
 
     def ready(self) -> Steps[bool]:
         """Whether the model would answer."""

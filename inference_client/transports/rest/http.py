@@ -75,11 +75,12 @@ class HttpAnswer:
         return printable(found if isinstance(found, str) else orjson.dumps(found).decode(), self.token)
 
     def code(self) -> str | None:
-        """What its error is called, where OpenAI's API puts that."""
+        """What its error is called, where OpenAI's API puts that, or Jina AI's."""
         try:
-            return told(orjson.loads(self.content), str, 'error', 'code')
+            found = orjson.loads(self.content)
         except ValueError:
             return None
+        return told(found, str, 'error', 'code') or told(found, str, 'code')
 
 
 Steps = Generator[HttpCall, HttpAnswer, T]

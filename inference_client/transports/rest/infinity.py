@@ -59,7 +59,7 @@ class InfinityDialect(Dialect):
         abilities = {str(entry.get('id')): entry.get('capabilities') for entry in found}
         if self.model is None and len(abilities) == 1:
             (self.model,) = abilities
-        offered = ', '.join(sorted(abilities)) or 'none'
+        offered = self.shown(sorted(abilities))
         if self.model is None:
             raise ConfigurationError(f'the URL names no model, and the server has {offered}: add ?model=')
         if self.model not in abilities:  # a server with one model would answer with that

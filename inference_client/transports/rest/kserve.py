@@ -16,7 +16,7 @@ from docarray import Document
 
 from ..._scores import score_by_relevance
 from ..._spec import Capabilities
-from ...errors import ConfigurationError, InferenceError, ModelNotFoundError, UnsupportedTaskError, bare
+from ...errors import ConfigurationError, InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError, bare
 from ..base import TransportOptions
 from .address import Address
 from .chat import caption_prompt, question_of
@@ -78,6 +78,7 @@ class KServeDialect(Dialect):
         if not model.reranks or {modality(one) for one in (document, *candidates(document))} != {'text'}:
             yield from super().rank(documents, parameters)
             return
+        model.check_score()
 
         def make(part: Sequence[Document]) -> HttpCall:
             query = text_tensor(model.inputs['query'], [document.text] * len(part))
@@ -219,7 +220,11 @@ class KServeDialect(Dialect):
 
 
 def _scores(call: HttpCall, answer: Any) -> list[float]:
-    return [float(value) for value in numbers(answer, output_name(call), call.inputs)[:, 0]]
+    name = output_name(call)
+    found = numbers(answer, name, call.inputs)
+    if found.shape[1] > 1:
+        raise ProtocolError(f'the output {name!r} has {found.shape[1]} numbers for each candidate: expected one')
+    return [float(value) for value in found[:, 0]]
 
 
 class KServeTransport(RestTransport):

@@ -19,6 +19,12 @@ COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? numb
 SUMMED = re.compile(r'tokens per request', re.I)
 """How OpenAI says that the inputs are too long together."""
 
+TOO_FAST = re.compile('request too large', re.I)
+"""How OpenAI says with 429 that one call has more tokens than may come in a minute, so that it never will be taken."""
+
+TOO_LONG = re.compile('too large to process|larger than the max context size', re.I)
+"""How llama.cpp says, mostly with 500, that one input is too long; the numbers beside that are of tokens."""
+
 UNLIMITED = 1 << 60
 
 
@@ -44,7 +50,7 @@ class Limits:
         """Note a refusal, and say whether fewer inputs would do."""
         if inputs > 1 and SUMMED.search(said):
             return True  # and nothing is learned of others, which may be shorter
-        if inputs < 2 or not COUNTED.search(said):
+        if inputs < 2 or not COUNTED.search(said) or TOO_LONG.search(said):
             return False
         named = [number for number in map(int, re.findall(r'\d{1,9}', said)) if 0 < number < inputs]
         for modality in ('text', 'image'):

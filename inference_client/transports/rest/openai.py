@@ -32,6 +32,7 @@ OWNERS: Mapping[str, str] = {'vllm': 'vllm', 'llamacpp': 'llamacpp'}
 """Kinds of servers by the `owned_by` of their models."""
 
 COHERE = '/v2/embed'  # of vLLM, in the form of Cohere's API
+OWN = '/embeddings'  # of llama.cpp, whose answer is a list alone
 MARKER = '<__media__>'  # of a llama.cpp server that names none in /props
 
 
@@ -66,7 +67,7 @@ class OpenAIDialect(Dialect):
                 raise ProtocolError('the answer has no "data" with models: is this an OpenAI-style server?')
             self._learn(models)
             if not self.model:
-                offered = ', '.join(str(entry.get('id')) for entry in models) or 'none'
+                offered = self.shown(entry.get('id') for entry in models)
                 raise ConfigurationError(f'the URL names no model, and the server has {offered}: add ?model=')
 
     def rank(self, documents: Sequence[Document], parameters: Parameters) -> Steps[None]:
@@ -109,7 +110,7 @@ class OpenAIDialect(Dialect):
         if self.kind == 'llamacpp':
             files = [base64_image(one, READ_BY_ALL) for one in documents]
             prompts = [{'prompt_string': self._marker, 'multimodal_data': [file]} for file in files]
-            return post('/embeddings', body_of(parameters, model=self.model, content=prompts), count)
+            return post(OWN, body_of(parameters, model=self.model, content=prompts), count)
         if self._cohere:
             images = [data_uri(document, READ_BY_ALL) for document in documents]
             body = body_of(parameters, model=self.model, images=images, embedding_types=['float'])
@@ -120,9 +121,8 @@ class OpenAIDialect(Dialect):
 
     def read_embeddings(self, call: HttpCall, answer: Any) -> list[Row]:
         if call.path == COHERE:
-            found = answer.get('embeddings') if isinstance(answer, dict) else None
-            return vectors(entries(found, 'float', call.inputs))
-        if self.kind == 'llamacpp' and isinstance(answer, list):  # its own form
+            return vectors(entries(told(answer, dict, 'embeddings'), 'float', call.inputs))
+        if call.path == OWN and isinstance(answer, list):
             return vectors([_only_row(entry) for entry in by_index(entries(answer, None, call.inputs))])
         return embeddings(call, answer)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ...errors import ProtocolError
+from ...errors import ConfigurationError, ProtocolError
 from .tensors import Spec, specs
 
 INPUTS = ('text', 'image', 'query', 'prompt')
@@ -37,6 +37,19 @@ class ServedModel:
     def reranks(self) -> bool:
         """Whether it says how well each of several texts answers a query."""
         return {'query', 'text'} <= set(self.inputs) and 'score' in self.outputs
+
+    def check_score(self) -> None:
+        """See that a candidate gets one number, as far as the metadata tells.
+
+        Raises:
+            ConfigurationError: it gets more, such as one for each class.
+        """
+        spec = self.outputs['score']
+        if any(size > 1 for size in spec.shape[int(spec.batched) :]):
+            raise ConfigurationError(
+                f'the output {spec} gives more than one number for each candidate: expected how relevant it is, '
+                'alone; have the model give that, or name another output with ?score='
+            )
 
     @property
     def responds(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -309,6 +310,16 @@ def test_who_may_not_see_the_models_may_chat(open_model, fault):
         model = open_model(url_of(server, f'?model={server.models[0]}'))
         assert len(model.caption(image=encoded('PNG'))) == 1
         assert [asked.path for asked in server.asked] == ['/v1/models', '/v1/chat/completions']
+
+
+@pytest.mark.parametrize('said', ['At most 0 image(s) may be provided in one prompt.', 'm is not a multimodal model'])
+def test_a_model_that_sees_nothing_says_so(open_model, said):
+    with serving(VllmServer()) as server:
+        model = open_model(url_of(server))
+        model.encode(text='a')
+        server.faults.append((400, {}, server.error(said)))
+        with pytest.raises(UnsupportedTaskError, match=re.escape(said)):
+            model.caption(image=encoded('PNG'))
 
 
 @pytest.mark.parametrize('status', [402, 403, 404, 501])

@@ -65,6 +65,8 @@ def http_failure(status: int, detail: str, retry_after: float | None = None, siz
         return RequestTooLargeError(
             f'a request of {size:,} bytes is more than the server takes ({status}){detail}; send smaller documents'
         )
+    if status == 402:
+        return unpaid(f'402{detail}')
     if status == 429:
         return RateLimitError(
             f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)',
@@ -73,8 +75,6 @@ def http_failure(status: int, detail: str, retry_after: float | None = None, siz
     message = f'the server answered with HTTP status {status}{detail}'
     if status == 422:
         message = f'the server could not read the request (422){detail}; check the parameters'
-    elif status == 402:
-        return unpaid(f'402{detail}')
     elif status == 503:
         message = f'the model is not up (503){detail}; try again later'
     return ServerError(

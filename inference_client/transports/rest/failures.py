@@ -27,8 +27,13 @@ NOT_FROM_THIS = re.compile(r'not allowed to\b.*\bfrom this model', re.I)
 """How OpenAI says with 403 that a key may not use a model, and that nobody may use it so."""
 
 NOT_SUPPORTED = re.compile('not support|not a chat model', re.I)
-CANNOT = re.compile(r'does not support .*\bapi\b|image input is not supported', re.I)
-"""How servers say that a model is of another kind; that it sees nothing, llama.cpp says with 500."""
+CANNOT = re.compile(
+    r'does not support .*\bapi\b'
+    r'|image input is not supported'  # llama.cpp, with 500
+    r'|at most 0 image|is not a multimodal model',  # vLLM
+    re.I,
+)
+"""How servers say that a model is of another kind."""
 
 
 def failure(server: str, limits: Limits, call: HttpCall, answer: HttpAnswer) -> InferenceError:

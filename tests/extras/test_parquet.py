@@ -363,8 +363,10 @@ def test_a_part_that_is_torn_is_named(here):
 
 # -- what is in the file
 
+KINDS = ['text', 'error', 'ranked', 'ranked otherwise', 'odd \ud800']
 
-@given(st.lists(st.lists(st.sampled_from(['text', 'error', 'ranked', 'odd \ud800']), max_size=30), max_size=8))
+
+@given(st.lists(st.lists(st.sampled_from(KINDS), max_size=30), max_size=8))
 def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
     folder = tmp_path_factory.mktemp('split')
     rows = [[row_of_kind(kind, place) for place, kind in enumerate(part)] for part in kinds]
@@ -383,7 +385,8 @@ def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
         if 'embedding' in one:
             np.testing.assert_array_equal(one['embedding'], [np.nan] * 2 if vector is None else vector)
         assert one['error'] == row.get('error')
-        assert one.get('matches') == row.get('matches')
+        matches = one.get('matches')
+        assert (matches and [scores_there(match) for match in matches]) == row.get('matches')
 
 
 def test_pages_do_not_depend_on_parts(here):
@@ -403,14 +406,19 @@ def test_pages_do_not_depend_on_parts(here):
     assert files[0] == files[1]
 
 
+def scores_there(match):
+    return {name: value for name, value in match.items() if value is not None}
+
+
 def row_of_kind(kind, place):
     document = Document(text=kind)
     if kind == 'error':
         document.tags['error'] = 'it failed'
-    elif kind == 'ranked':
+    elif kind.startswith('ranked'):
         document.matches = [Document(text='a'), Document(uri='b')][: 1 + place % 2]
         for match in document.matches:
             match.scores['clip_score'].value = place / 7
+            match.scores['clip_score_cosine' if kind == 'ranked' else 'relevance_score'].value = place / 9
     else:
         document.embedding = np.array([place, len(kind)], np.float32)
     return _columns.row_of(document, 'any')
@@ -448,6 +456,27 @@ def test_the_columns_of_each_task(here, photo):
             assert good['response'] == answer.tags['response']
         if task == 'vqa':
             assert good['question'] == 'Question: a cat? Answer:'
+
+
+def test_rows_may_have_different_scores(here, small):
+    """As of a server that ranks texts by another model than images."""
+
+    def answer(request):
+        for document in request.documents:
+            for match in document.matches:
+                match.scores['clip_score'].value = 0.5
+                match.scores['relevance_score' if document.text else 'clip_score_cosine'].value = 0.25
+        return request.documents
+
+    model = client_for(FakeTransport(answer)).get_model('x')
+    pairs = [(Text('a'), ['b', 'c'])] * 10 + [(Image(np.zeros((2, 2, 3), np.uint8)), ['b'])] * 10
+    assert parquet.write(model, 'rank', pairs, 'out.parquet', batch_size=1).rows == 20
+    table = pq.read_table('out.parquet')
+    names = [field.name for field in table.schema.field('matches').type.value_type]
+    assert names == ['input', 'clip_score', 'clip_score_cosine', 'relevance_score']
+    scores = [scores_there(row[0]) for row in table['matches'].to_pylist()]
+    assert scores[0] == {'input': 'b', 'clip_score': 0.5, 'relevance_score': 0.25}
+    assert scores[-1] == {'input': 'b', 'clip_score': 0.5, 'clip_score_cosine': 0.25}
 
 
 def test_all_items_fail(here):

@@ -85,17 +85,18 @@ def missing(kind: pa.DataType, count: int) -> pa.Array:
     return pa.nulls(count, kind)
 
 
+def match_with(scores: Iterable[str]) -> pa.StructType:
+    """The type of a match, by the names of its scores."""
+    return pa.struct([('input', pa.string()), *((score, pa.float64()) for score in sorted(scores))])
+
+
 def _column(name: str, values: list[Any]) -> pa.Array:
     if name == 'embedding':
         return _embeddings(values)
     if name == 'matches':
         scores = {key for matches in values for match in matches or () for key in match} - {'input'}
-        return pa.array(values, pa.list_(_match_with(scores)))
+        return pa.array(values, pa.list_(match_with(scores)))
     return pa.array(values, pa.string())
-
-
-def _match_with(scores: Iterable[str]) -> pa.StructType:
-    return pa.struct([('input', pa.string()), *((score, pa.float64()) for score in sorted(scores))])
 
 
 def _merged(known: pa.Field, field: pa.Field) -> pa.Field:
@@ -109,7 +110,7 @@ def _merged(known: pa.Field, field: pa.Field) -> pa.Field:
         )
     match = field.type.value_field
     scores = {score.name for kind in (known.type, field.type) for score in kind.value_type} - {'input'}
-    return field.with_type(pa.list_(match.with_type(_match_with(scores))))
+    return field.with_type(pa.list_(match.with_type(match_with(scores))))
 
 
 def _with_scores(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

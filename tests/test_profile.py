@@ -238,6 +238,37 @@ def test_the_command_in_json(plain_flow):
     assert [one['name'] for one in told['median']['parts']] == ['send', 'server', 'receive']
 
 
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['rank', 'PHOTO', 'a cat', 'a dog'],
+        ['vqa', 'Is it a cat?', 'PHOTO', 'PHOTO'],
+        ['vqa', 'PHOTO', '--parameter', 'question=Is it a cat?'],
+    ],
+)
+def test_the_command_takes_the_inputs_of_each_task(arguments, photo):
+    pytest.importorskip('onnxruntime')
+    task, *inputs = [photo if one == 'PHOTO' else one for one in arguments]
+    done = run('local://embedded', *inputs, '--task', task, '--rounds', '1')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith(f'{task} on local://embedded')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['rank', 'a'], 'give REFERENCE and CANDIDATES'),
+        (['vqa', 'a.png', 'b.png'], 'give QUESTION first, then IMAGES'),
+        (['vqa', 'what?'], 'give QUESTION first, then IMAGES'),
+    ],
+)
+def test_the_command_wants_the_inputs_of_each_task(arguments, message):
+    task, *inputs = arguments
+    done = run('http://127.0.0.1:1', *inputs, '--task', task)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_a_tree_by_rich(capsys):
     profile = client_for(FakeTransport()).get_model('m').profile(rounds=1)
     Console(width=120, file=sys.stdout).print(profile)

@@ -843,6 +843,44 @@ def test_commands(here, photo, command):
         assert lines[-1]['error'] == table['error'][1].as_py()
 
 
+def test_lines_tell_their_rows(here, photo, command):
+    content = Path(photo).read_bytes()
+    columns = {
+        'id': ['a', None],
+        'image': [content, b'none'],
+        'day': [datetime.date(2026, 11, 28)] * 2,
+        'raw': [b'x'] * 2,
+    }
+    pq.write_table(pa.table({**columns, 'reference': [1, 2]}), 'in.parquet')
+    rows = ['--input', 'in.parquet', '--image-column', 'image', '--on-item-error', 'return']
+    kept = [word for name in ('id', 'day', 'raw') for word in ('--keep', name)]
+    expected = [{'row': i, 'id': columns['id'][i], 'day': '2026-11-28', 'raw': 'eA=='} for i in range(2)]
+    for arguments, count in (
+        (['encode'], 1),
+        (['rank', 'a cat', 'a dog'], 2),
+        (['caption'], 1),
+        (['vqa', 'a cat?'], 1),
+    ):
+        code, out, _ = command(*arguments, *rows, *kept)
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert code == 1
+        assert [{name: line[name] for name in expected[0]} for line in lines] == [expected[0]] * count + expected[1:]
+        assert [line.get('error', '') != '' for line in lines] == [False] * count + [True]
+    code, out, told = command('rank', 'a cat', *rows, '--keep', 'reference')
+    assert (code, out) == (1, '')
+    assert "the column 'reference' cannot be kept" in told
+
+
+def test_rows_are_told_in_the_order_of_the_input(here, command):
+    pq.write_table(pa.table({'id': range(600), 'body': numbers(600)}), 'in.parquet', row_group_size=70)
+    code, _, _ = command(
+        *['encode', '--input', 'in.parquet', '--text-column', 'body', '--keep', 'id', '--output', 'out.jsonl']
+    )
+    lines = [json.loads(line) for line in Path('out.jsonl').read_text().splitlines()]
+    assert code == 0
+    assert [(line['row'], line['id'], line['input']) for line in lines] == [(i, i, f'text {i}') for i in range(600)]
+
+
 def test_what_does_not_go_together(here, command):
     pq.write_table(pa.table({'body': ['a']}), 'in.parquet')
     rows = ['--input', 'in.parquet', '--text-column', 'body']
@@ -851,6 +889,7 @@ def test_what_does_not_go_together(here, command):
         (['encode', '--text-column', 'body', 'a'], 'a column is one of --input'),
         (['encode', '--input', 'in.parquet'], '--input needs the name of one column'),
         (['encode', *rows, '--image-column', 'x'], '--input needs the name of one column'),
+        (['encode', *rows, '--keep', 'body', '--output', 'a.npy'], '--keep goes with Parquet or JSON lines'),
         (['rank', *rows], 'give CANDIDATES for all rows, or --candidates-column'),
         (['rank', 'a', *rows, '--candidates-column', 'x'], 'give CANDIDATES for all rows, or --candidates-column'),
         (['rank', 'a'], 'give REFERENCE and CANDIDATES'),

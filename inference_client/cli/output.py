@@ -61,11 +61,12 @@ def write_array(answers: Iterable[Any], output: str) -> int:
     rows: list[Any] = []
     _look(output)
     try:
-        for answer in answers:
+        for number, answer in enumerate(answers):
             error = tally.error_of(answer)
             rows.append(answer.embedding if error is None else None)
             if error is not None:
-                click.echo(f'Error: {shown(answer)}: {" ".join(error.split())}', err=True)
+                name = shown(answer) or f'row {number}, counted from 0'
+                click.echo(f'Error: {name}: {" ".join(error.split())}', err=True)
     finally:
         _save(rows, output)
     return tally.exit_code()

@@ -48,8 +48,9 @@ class Profile:
     Attributes:
         url: the model's address.
         task: what was asked.
-        connect: seconds that the first round trip took longer than the others, time in the server aside:
-            connecting, or with `local://` loading the model; 0 where that had been done before.
+        once: seconds that the first round trip took longer than the others, time in the server aside: connecting,
+            and over HTTP to a service that takes protobuf, which its first answer tells, a request in JSON; or with
+            `local://` loading the model. 0 where that had been done before.
         rounds: the round trips after the first, in their order. The parts of each are `send` (with the writing of
             the request), `server` and `receive` (with the reading of the answer); `network` in place of the outer
             two where the server's clock shows another time; none where the server tells no times.
@@ -57,7 +58,7 @@ class Profile:
 
     url: str
     task: str
-    connect: float
+    once: float
     rounds: tuple[Part, ...]
 
     @property
@@ -84,7 +85,7 @@ class Profile:
             'url': self.url,
             'task': self.task,
             'rounds': len(self.rounds),
-            'connect': self.connect,
+            'once': self.once,
             'median': asdict(self.median),
             'fastest': asdict(self.fastest),
             'note': self.note,
@@ -112,7 +113,7 @@ class Profile:
     def _labels(self, indent: int) -> Iterator[tuple[int, str]]:
         """Depth and text of each line; all numbers are below each other where a depth takes so many columns."""
         median = self.median
-        first = Part('load the model, once' if _is_local(self.url) else 'connect, once', self.connect)
+        first = Part('load the model, once' if _is_local(self.url) else 'only the first time', self.once)
         rows = [(1, first, ''), *((depth, one, f'{_share(one, median):6.0%}') for depth, one in _walk(median, 1))]
         width = max(len(one.name) + indent * depth for depth, one, _ in rows)
         for depth, one, share in rows:
@@ -165,8 +166,8 @@ class Probe:
     def profile(self) -> Profile:
         """What came of it."""
         first, *rounds = self._rounds
-        connect = max(0.0, _outside(first) - min(map(_outside, rounds)))
-        return Profile(self._url, self._task.name, connect, tuple(rounds))
+        once = max(0.0, _outside(first) - min(map(_outside, rounds)))
+        return Profile(self._url, self._task.name, once, tuple(rounds))
 
     def _named(self, routes: Sequence[Route]) -> list[Route]:
         return [Route(_name(one.name, self._token), one.start, one.end) for one in routes]

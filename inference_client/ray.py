@@ -17,18 +17,20 @@ worker was lost, and no other.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 from ._files import Contents
 from ._inputs import Text
+from ._options import split
 from ._registered import missing_extra
 from .client import Client
-from .errors import InputError
+from .errors import InferenceError, InputError
 
 try:
     import pyarrow as pa
 
-    from .parquet._columns import Row, missing, row_of, table_of
+    from .parquet._columns import Row, match_with, missing, row_of, table_of
     from .parquet._inputs import image_of
 except ImportError as error:
     raise missing_extra('inference_client.ray', error) from error
@@ -61,6 +63,7 @@ class Worker:
     task: ClassVar[str]
     column: ClassVar[str]
     _replaced: str | None = None  # a column of the input in whose place one of the task's comes back
+    _type: pa.DataType | None = None  # of the answers, as far as it is known
 
     def __init__(
         self,
@@ -83,7 +86,6 @@ class Worker:
         self._keep = keep
         self._allow_private = allow_private
         self._options = options
-        self._type: pa.DataType | None = None  # of the answers, once there was one
         held = token() if callable(token) else token
         self._model: Model = Client(held, **(client or {})).get_model(model, protocol=protocol)
 
@@ -133,8 +135,13 @@ class Worker:
         if self.column in columns:
             self._type = columns[self.column].type
         elif 'embedding' not in columns:  # else it is the fallback's
-            columns[self.column] = missing(self._type or pa.null(), len(rows))
+            self._type = self._expected() if self._type is None else self._type
+            columns[self.column] = missing(pa.null() if self._type is None else self._type, len(rows))
         return columns
+
+    def _expected(self) -> pa.DataType | None:
+        """The type of the answers before there was one: Parquet files of one folder want the same in all."""
+        return None
 
 
 class Encoder(Worker):
@@ -143,12 +150,25 @@ class Encoder(Worker):
     task = 'encode'
     column = 'embedding'
 
+    def _expected(self) -> pa.DataType | None:
+        """As of a short text; where the model takes none, as the server tells."""
+        options, parameters = split(self._options)
+        how = {'timeout': options.timeout, 'retry': options.retry}
+        with contextlib.suppress(InferenceError):
+            (answer,) = self._model.run(self.task, text='hello world', **how, **parameters)
+            return table_of([row_of(answer, self.task)], {}, errors=False)[self.column].type
+        with contextlib.suppress(InferenceError):
+            size = self._model.capabilities(options.timeout).embedding_size
+            return None if size is None else pa.list_(pa.float32(), size)
+        return None
+
 
 class Captioner(Worker):
     """Describes images: adds the column `response`, of strings. Arguments as of `Worker`."""
 
     task = 'caption'
     column = 'response'
+    _type = pa.string()
 
 
 class Answerer(Worker):
@@ -163,6 +183,7 @@ class Answerer(Worker):
 
     task = 'vqa'
     column = 'response'
+    _type = pa.string()
 
     def __init__(
         self,
@@ -202,6 +223,7 @@ class Ranker(Worker):
 
     task = 'rank'
     column = 'matches'
+    _type = pa.list_(match_with(('clip_score', 'clip_score_cosine')))
 
     def __init__(
         self,

@@ -567,6 +567,12 @@ def test_a_failed_item_is_a_line_with_its_error(cli, plain_flow, tmp_path, name)
     assert 'does not like this' in answered[3]['error']
 
 
+def test_a_failed_item_without_a_name_is_told_by_its_row(embedded, tmp_path):
+    done = embedded('encode', 'a', '', '--on-item-error', 'return', '--output', tmp_path / 'x.npy')
+    assert done.returncode == 1
+    assert 'Error: row 1, counted from 0: the text is empty' in done.stderr
+
+
 def test_a_failed_ranking_is_a_line_too(cli, plain_flow):
     done = cli('rank', 'missing.jpg', 'a', '--on-item-error', 'return', '--model', plain_flow['grpc'])
     assert (done.returncode, done.stderr) == (1, 'Error: 1 of 1 items failed\n')

@@ -163,6 +163,10 @@ def test_patterns_are_no_models_to_show(install):
         ('coca_ViT-L-14', r'extra \[clip\]'),
         ('blip2', r'extra \[blip2\].*blip2:/directory'),
         ('BLIP-2 OPT', r'extra \[blip2\]'),
+        ('127.0.0.1:51000', 'such as grpc://127.0.0.1:51000'),
+        ('my-host.example:443', 'such as grpc://my-host.example:443'),
+        ('grpc:localhost:51000', 'such as grpc://localhost:51000'),
+        ('HTTP:/localhost:8080/', 'such as http://localhost:8080'),
     ],
 )
 def test_an_unknown_name_that_looks_like_one_of_ours(name, words):
@@ -170,7 +174,7 @@ def test_an_unknown_name_that_looks_like_one_of_ours(name, words):
         Client().get_model(name)
 
 
-@pytest.mark.parametrize('name', ['bert', 'embeded', 'acme/small', 'vital', ''])
+@pytest.mark.parametrize('name', ['bert', 'embeded', 'acme/small', 'vital', 'host:name', 'host:', ':80', ''])
 def test_other_names_look_like_none(name):
     assert hint(name) == ''
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -378,3 +379,22 @@ def test_without_gradio_it_says_what_to_install():
         "Error: the playground needs gradio, which is not installed: pip install 'inference-client[playground]'",
         '1',
     ]
+
+
+@pytest.mark.parametrize(
+    ('path', 'status'),
+    [('/', 200), ('/config', 200), ('/openapi.json', 404), ('/openapi.json/', 404), ('/gradio_api/openapi.json', 404)],
+)
+def test_descriptions_of_gradios_api_are_not_there(path, status):
+    from inference_client.playground.page import Guard
+
+    told = []
+
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+
+    async def send(message):
+        told.append(message)
+
+    asyncio.run(Guard(app)({'type': 'http', 'path': path, 'headers': [(b'host', b'127.0.0.1')]}, None, send))
+    assert told[0]['status'] == status

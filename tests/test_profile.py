@@ -58,7 +58,7 @@ def test_parts_of_a_round_trip(request, connect, which, model, wire):
     url = request.getfixturevalue(which)[wire]
     found = connect(url).profile(rounds=3)
     assert (found.url, found.task, len(found.rounds), found.note) == (url, 'encode', 3, '')
-    assert found.connect >= 0
+    assert found.once >= 0
     for one in found.rounds:
         check(one)
         assert one.name == 'round trip'
@@ -75,7 +75,7 @@ def test_the_time_of_the_model_is_told_apart(plain_flow, connect):
 
 def test_what_only_the_first_round_trip_takes():
     found = client_for(FakeTransport(faults=[Fault(delay=0.5)])).get_model('m').profile(rounds=3)
-    assert found.connect > 0.25
+    assert found.once > 0.25
     assert found.median.seconds < 0.25
 
 
@@ -216,7 +216,7 @@ def test_the_command_prints_plain_lines(plain_flow):
     assert (done.returncode, done.stderr) == (0, '')
     title, *lines = done.stdout.splitlines()
     assert title.startswith(f'encode on {plain_flow["grpc"]}, median of 2 rounds, fastest ')
-    told = ['connect, once', 'round trip', 'send', 'server', 'gateway', 'executor0', 'receive']
+    told = ['only the first time', 'round trip', 'send', 'server', 'gateway', 'executor0', 'receive']
     assert [line.split('  ')[1 if index < 2 else 2] or line.split()[0] for index, line in enumerate(lines)] == told
     assert len({line.index(' ms') for line in lines}) == 1  # in one column
 
@@ -238,9 +238,40 @@ def test_the_command_in_json(plain_flow):
     assert [one['name'] for one in told['median']['parts']] == ['send', 'server', 'receive']
 
 
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['rank', 'PHOTO', 'a cat', 'a dog'],
+        ['vqa', 'Is it a cat?', 'PHOTO', 'PHOTO'],
+        ['vqa', 'PHOTO', '--parameter', 'question=Is it a cat?'],
+    ],
+)
+def test_the_command_takes_the_inputs_of_each_task(arguments, photo):
+    pytest.importorskip('onnxruntime')
+    task, *inputs = [photo if one == 'PHOTO' else one for one in arguments]
+    done = run('local://embedded', *inputs, '--task', task, '--rounds', '1')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith(f'{task} on local://embedded')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['rank', 'a'], 'give REFERENCE and CANDIDATES'),
+        (['vqa', 'a.png', 'b.png'], 'give QUESTION first, then IMAGES'),
+        (['vqa', 'what?'], 'give QUESTION first, then IMAGES'),
+    ],
+)
+def test_the_command_wants_the_inputs_of_each_task(arguments, message):
+    task, *inputs = arguments
+    done = run('http://127.0.0.1:1', *inputs, '--task', task)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_a_tree_by_rich(capsys):
     profile = client_for(FakeTransport()).get_model('m').profile(rounds=1)
     Console(width=120, file=sys.stdout).print(profile)
     told = capsys.readouterr().out
-    assert told.splitlines()[1].startswith('├── connect, once')
+    assert told.splitlines()[1].startswith('├── only the first time')
     assert 'tells no times' in told

@@ -16,7 +16,12 @@ TABLE = (
         '--input', 'table', metavar='PARQUET', help='Work on the rows of Parquet files: path, pattern or URL.'
     ),
     click.option('--image-column', metavar='NAME', help='Its column with images: bytes, paths or URLs.'),
-    click.option('--keep', multiple=True, metavar='NAME', help='A column to carry along to Parquet. May be repeated.'),
+    click.option(
+        '--keep',
+        multiple=True,
+        metavar='NAME',
+        help='A column to carry along to Parquet or JSON lines. May be repeated.',
+    ),
 )
 TEXT_COLUMN = click.option('--text-column', metavar='NAME', help='Its column with texts.')
 ONE_SOURCE = '--input is all that is worked on: leave the arguments out'

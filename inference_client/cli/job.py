@@ -45,7 +45,7 @@ class Job(NamedTuple):
             return self._write_parquet(self.output)
         if self.output and self.output.endswith('.npy') and self.task == 'encode':
             return write_array(self._answers(), self.output)
-        return write_lines(self._answers(), row, self.output, self.as_json)
+        return write_lines(self._answers(), row, self.output, self.as_json, getattr(self.inputs, 'beside', None))
 
     def _answers(self) -> Iterator[Any]:
         from .._files import Contents

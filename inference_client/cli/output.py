@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import json
@@ -10,7 +11,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping
 
 import click
 
@@ -21,7 +22,13 @@ EMPTY = 'the input is empty: give at least one item'
 Row = Callable[[Any], Iterable['dict[str, Any]']]
 
 
-def write_lines(answers: Iterable[Any], row: Row, output: str | None, as_json: bool = False) -> int:
+def write_lines(
+    answers: Iterable[Any],
+    row: Row,
+    output: str | None,
+    as_json: bool = False,
+    beside: Callable[[int], Mapping[str, Any]] | None = None,
+) -> int:
     """Write the answers as they come, so that nothing is lost by what goes wrong later: JSON, or words on a terminal.
 
     Args:
@@ -29,6 +36,7 @@ def write_lines(answers: Iterable[Any], row: Row, output: str | None, as_json: b
         row: makes lines of any other.
         output: path of a file; else standard output.
         as_json: whether a terminal gets JSON, too.
+        beside: gives columns of the input that go before an answer's own, for so many answers.
 
     Returns:
         The exit code.
@@ -38,7 +46,7 @@ def write_lines(answers: Iterable[Any], row: Row, output: str | None, as_json: b
         _look(output)
     with contextlib.ExitStack() as stack:
         write: Callable[[str], Any] | None = click.echo if output is None else None
-        lines = _words if output is None and not as_json and sys.stdout.isatty() else partial(_json, row)
+        lines = _words if output is None and not as_json and sys.stdout.isatty() else partial(_json, row, beside)
         for answer in answers:
             if write is None:
                 write = stack.enter_context(_file(str(output)))
@@ -53,11 +61,12 @@ def write_array(answers: Iterable[Any], output: str) -> int:
     rows: list[Any] = []
     _look(output)
     try:
-        for answer in answers:
+        for number, answer in enumerate(answers):
             error = tally.error_of(answer)
             rows.append(answer.embedding if error is None else None)
             if error is not None:
-                click.echo(f'Error: {shown(answer)}: {" ".join(error.split())}', err=True)
+                name = shown(answer) or f'row {number}, counted from 0'
+                click.echo(f'Error: {name}: {" ".join(error.split())}', err=True)
     finally:
         _save(rows, output)
     return tally.exit_code()
@@ -84,10 +93,18 @@ def shown(document: Any) -> str | None:
     return document.uri or document.text or None
 
 
-def _json(row: Row, answer: Any, error: str | None) -> Iterator[str]:
+def _json(row: Row, beside: Any, answer: Any, error: str | None) -> Iterator[str]:
+    columns = {} if beside is None else {name: column[0].as_py() for name, column in beside(1).items()}
     for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
-        line = json.dumps(one, ensure_ascii=False)
-        yield line if _is_unicode(line) else json.dumps(one)
+        for name in columns.keys() & one.keys():
+            raise click.ClickException(f'the column {name!r} cannot be kept: the output has one of that name')
+        line = json.dumps({**columns, **one}, ensure_ascii=False, default=_as_text)
+        yield line if _is_unicode(line) else json.dumps({**columns, **one}, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    """What JSON has no form for, such as dates; bytes in base64."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_unicode(line: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .completion import files, models, one_of
+from .inputs import names_file
 from .options import CLIENT, find_model, parse_parameters, with_options
 
 
@@ -48,16 +49,20 @@ def profile(
     """Show where the time of a round trip to a model goes.
 
     That is connecting, sending, the server, and receiving. The round trip is one request with all INPUTS, texts or
-    images; without any, a short text is encoded. It is made once to connect, and then --rounds times. What happens
-    in the server is known from what it writes into its answers.
+    images; without any, a short text is encoded. Those of rank are a reference and its candidates, those of vqa a
+    question and images, as in the commands of these names. It is made once to connect, and then --rounds times. What
+    happens in the server is known from what it writes into its answers.
 
     \b
     Example: inference-client profile grpc://127.0.0.1:51000
     Example: inference-client profile https://host:443 photo.jpg --task caption --rounds 20 --json
+    Example: inference-client profile https://host:443 photo.jpg 'a cat' 'a dog' --task rank
+    Example: inference-client profile https://host:443 'Is it a cat?' photo.jpg --task vqa
     """
+    arguments = parse_parameters(parameters)
+    items = _items(task, inputs, arguments)
     with find_model(model, **options) as found:
-        arguments = {'rounds': rounds, 'timeout': timeout, **parse_parameters(parameters)}
-        result = found.profile(task, inputs or None, **arguments)
+        result = found.profile(task, items, rounds=rounds, timeout=timeout, **arguments)
     if as_json:
         click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
         return
@@ -68,3 +73,17 @@ def profile(
         console.print(result)
     else:
         click.echo(str(result))
+
+
+def _items(task: str, inputs: tuple[str, ...], arguments: dict[str, Any]) -> Any:
+    """What is worked on: the first input may have a part of its own, as in the task's own command."""
+    if task == 'rank':
+        if len(inputs) < 2:
+            raise click.UsageError('give REFERENCE and CANDIDATES: what to rank by, and at least one to rank')
+        return [(inputs[0], list(inputs[1:]))]
+    if task == 'vqa' and 'question' not in arguments:
+        if len(inputs) < 2 or names_file(inputs[0]):
+            raise click.UsageError('give QUESTION first, then IMAGES')
+        arguments['question'] = inputs[0]
+        return inputs[1:]
+    return inputs or None

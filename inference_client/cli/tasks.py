@@ -77,6 +77,8 @@ def encode(
     """
     from .._inputs import Text
 
+    if options['keep'] and output and output.endswith('.npy'):
+        raise click.UsageError('--keep goes with Parquet or JSON lines: an array has no place for other columns')
     items: Any = table_from(options, allow_private)
     if (items is None) == (not (inputs or texts or images)):
         raise click.UsageError('nothing to encode: give texts or images' if items is None else ONE_SOURCE)

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, MissingExtraError
 
 _LIKE_CLIP = re.compile(r'((mobile|eva\d*-?)?(sig)?clip\d?|vit|eva\d+|coca|convnext\w*|(xlm-)?roberta)[-_]|RN\d+', re.I)
 _LIKE_BLIP2 = re.compile(r'blip[-_]?2', re.I)
+_LIKE_ADDRESS = re.compile(r'(?:(grpcs?|https?|wss?):/{0,2})?([\w.-]+:\d{1,5})/?', re.I | re.A)
 
 
 class Name(NamedTuple):
@@ -54,6 +55,10 @@ def require(name: str, extra: str, modules: Collection[str]) -> None:
 
 def hint(name: str) -> str:
     """What a name of no engine may have meant, as the end of a sentence; empty for most."""
+    address = _LIKE_ADDRESS.fullmatch(name)
+    if address:
+        scheme = (address.group(1) or 'grpc').lower()
+        return f'; the URL of a server begins with its scheme, such as {scheme}://{address.group(2)}'
     if _LIKE_BLIP2.search(name):
         return "; BLIP-2 models (extra [blip2]) have names such as 'Salesforce/blip2-opt-2.7b', or blip2:/directory"
     if _LIKE_CLIP.match(name.rpartition('/')[2]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -56,20 +56,14 @@ def table_of(rows: Sequence[Row], beside: Mapping[str, Any], errors: bool) -> pa
 
 
 def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """One schema for tables that are parts of one: a column that one of them lacks is null there.
+    """One schema for tables that are parts of one: a column, or a score, that one of them lacks is null there.
 
     Raises:
         InputError: a column has different types.
     """
     fields: dict[str, pa.Field] = {}
     for field in (field for schema in schemas for field in schema):
-        known = fields.get(field.name)
-        if known is not None and known.type != field.type:
-            raise InputError(
-                f'the column {field.name!r} is {known.type} in one part and {field.type} in another: '
-                'another model or another input answered; begin anew'
-            )
-        fields[field.name] = field
+        fields[field.name] = _merged(fields.get(field.name, field), field)
     own = [fields.pop(name) for name in ORDER if name in fields]
     return pa.schema([*fields.values(), *own])
 
@@ -77,7 +71,10 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table with the columns of a unified schema."""
     held = set(table.column_names)
-    columns = [table[field.name] if field.name in held else missing(field.type, table.num_rows) for field in schema]
+    columns = [
+        _with_scores(table[field.name], field.type) if field.name in held else missing(field.type, table.num_rows)
+        for field in schema
+    ]
     return pa.table(columns, schema=schema)
 
 
@@ -88,14 +85,37 @@ def missing(kind: pa.DataType, count: int) -> pa.Array:
     return pa.nulls(count, kind)
 
 
+def match_with(scores: Iterable[str]) -> pa.StructType:
+    """The type of a match, by the names of its scores."""
+    return pa.struct([('input', pa.string()), *((score, pa.float64()) for score in sorted(scores))])
+
+
 def _column(name: str, values: list[Any]) -> pa.Array:
     if name == 'embedding':
         return _embeddings(values)
     if name == 'matches':
-        scores = sorted({key for matches in values for match in matches or () for key in match} - {'input'})
-        match = pa.struct([('input', pa.string()), *((score, pa.float64()) for score in scores)])
-        return pa.array(values, pa.list_(match))
+        scores = {key for matches in values for match in matches or () for key in match} - {'input'}
+        return pa.array(values, pa.list_(match_with(scores)))
     return pa.array(values, pa.string())
+
+
+def _merged(known: pa.Field, field: pa.Field) -> pa.Field:
+    """One field for two; matches of the one may have scores that those of the other have not."""
+    if known.type == field.type:
+        return field
+    if field.name != 'matches':
+        raise InputError(
+            f'the column {field.name!r} is {known.type} in one part and {field.type} in another: '
+            'another model or another input answered; begin anew'
+        )
+    match = field.type.value_field
+    scores = {score.name for kind in (known.type, field.type) for score in kind.value_type} - {'input'}
+    return field.with_type(pa.list_(match.with_type(match_with(scores))))
+
+
+def _with_scores(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column as it is, or matches with the scores that they lack as nulls; older Arrow casts no structs."""
+    return column if column.type == kind else pa.chunked_array([pa.array(column.to_pylist(), kind)])
 
 
 def _embeddings(values: list[Any]) -> pa.Array:

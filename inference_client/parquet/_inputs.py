@@ -116,21 +116,27 @@ class Table:
 
     def skip(self, count: int) -> str:
         """Leave the next rows out, without reading them; gives a hash of where they are."""
+        where = self._where(count)
         self._start += count
-        return self._where(count)
+        self._taken += count
+        return where
 
     def take(self, count: int) -> tuple[str, dict[str, pa.Array]]:
         """A hash of the next rows that were pulled, and the columns that belong beside their answers."""
+        return self._where(count), self.beside(count)
+
+    def beside(self, count: int) -> dict[str, pa.Array]:
+        """The columns that belong beside the answers to the next rows that were pulled."""
         columns: dict[str, Any] = {ROW: pa.array(range(self._taken, self._taken + count), pa.int64())}
+        self._taken += count
         if self._keep:
             columns.update(zip(self._keep, self._take_kept(count).columns))
-        return self._where(count), columns
+        return columns
 
     def _where(self, count: int) -> str:
-        first, self._taken = self._taken, self._taken + count
         lines, passed = [], 0
         for file in self._files:
-            start, stop = max(first - passed, 0), min(self._taken - passed, file.rows)
+            start, stop = max(self._taken - passed, 0), min(self._taken + count - passed, file.rows)
             if start < stop:
                 lines.append(repr((file, start, stop)).encode())
             passed += file.rows

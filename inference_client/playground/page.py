@@ -24,6 +24,8 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 """What the page may load: nothing of another host, whatever gradio or data would have it load."""
+DESCRIPTION = '/openapi.json'
+"""What gradio describes its API at, whatever the application that it is mounted in says."""
 WORDS = 'Every answer comes with code that does the same, beside the files that were uploaded.'
 
 
@@ -220,7 +222,10 @@ class Guard:
         try:
             self._gate.check_origin(headers.get('host', ''), headers.get('origin'))
         except ForbiddenError as error:
-            await _refuse(scope, send, str(error))
+            await _refuse(scope, send, 403, str(error))
+            return
+        if scope['path'].rstrip('/').endswith(DESCRIPTION):
+            await _refuse(scope, send, 404, 'no such page')
             return
 
         async def answer(message: MutableMapping[str, Any]) -> None:
@@ -231,9 +236,9 @@ class Guard:
         await self._app(scope, receive, answer)
 
 
-async def _refuse(scope: MutableMapping[str, Any], send: Any, why: str) -> None:
+async def _refuse(scope: MutableMapping[str, Any], send: Any, status: int, why: str) -> None:
     if scope['type'] == 'websocket':
         await send({'type': 'websocket.close', 'code': 1008, 'reason': why})
         return
-    await send({'type': 'http.response.start', 'status': 403, 'headers': [(b'content-type', b'text/plain')]})
+    await send({'type': 'http.response.start', 'status': status, 'headers': [(b'content-type', b'text/plain')]})
     await send({'type': 'http.response.body', 'body': why.encode()})

@@ -363,8 +363,10 @@ def test_a_part_that_is_torn_is_named(here):
 
 # -- what is in the file
 
+KINDS = ['text', 'error', 'ranked', 'ranked otherwise', 'odd \ud800']
 
-@given(st.lists(st.lists(st.sampled_from(['text', 'error', 'ranked', 'odd \ud800']), max_size=30), max_size=8))
+
+@given(st.lists(st.lists(st.sampled_from(KINDS), max_size=30), max_size=8))
 def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
     folder = tmp_path_factory.mktemp('split')
     rows = [[row_of_kind(kind, place) for place, kind in enumerate(part)] for part in kinds]
@@ -383,7 +385,8 @@ def test_a_file_does_not_depend_on_its_parts(tmp_path_factory, kinds):
         if 'embedding' in one:
             np.testing.assert_array_equal(one['embedding'], [np.nan] * 2 if vector is None else vector)
         assert one['error'] == row.get('error')
-        assert one.get('matches') == row.get('matches')
+        matches = one.get('matches')
+        assert (matches and [scores_there(match) for match in matches]) == row.get('matches')
 
 
 def test_pages_do_not_depend_on_parts(here):
@@ -403,14 +406,19 @@ def test_pages_do_not_depend_on_parts(here):
     assert files[0] == files[1]
 
 
+def scores_there(match):
+    return {name: value for name, value in match.items() if value is not None}
+
+
 def row_of_kind(kind, place):
     document = Document(text=kind)
     if kind == 'error':
         document.tags['error'] = 'it failed'
-    elif kind == 'ranked':
+    elif kind.startswith('ranked'):
         document.matches = [Document(text='a'), Document(uri='b')][: 1 + place % 2]
         for match in document.matches:
             match.scores['clip_score'].value = place / 7
+            match.scores['clip_score_cosine' if kind == 'ranked' else 'relevance_score'].value = place / 9
     else:
         document.embedding = np.array([place, len(kind)], np.float32)
     return _columns.row_of(document, 'any')
@@ -448,6 +456,27 @@ def test_the_columns_of_each_task(here, photo):
             assert good['response'] == answer.tags['response']
         if task == 'vqa':
             assert good['question'] == 'Question: a cat? Answer:'
+
+
+def test_rows_may_have_different_scores(here, small):
+    """As of a server that ranks texts by another model than images."""
+
+    def answer(request):
+        for document in request.documents:
+            for match in document.matches:
+                match.scores['clip_score'].value = 0.5
+                match.scores['relevance_score' if document.text else 'clip_score_cosine'].value = 0.25
+        return request.documents
+
+    model = client_for(FakeTransport(answer)).get_model('x')
+    pairs = [(Text('a'), ['b', 'c'])] * 10 + [(Image(np.zeros((2, 2, 3), np.uint8)), ['b'])] * 10
+    assert parquet.write(model, 'rank', pairs, 'out.parquet', batch_size=1).rows == 20
+    table = pq.read_table('out.parquet')
+    names = [field.name for field in table.schema.field('matches').type.value_type]
+    assert names == ['input', 'clip_score', 'clip_score_cosine', 'relevance_score']
+    scores = [scores_there(row[0]) for row in table['matches'].to_pylist()]
+    assert scores[0] == {'input': 'b', 'clip_score': 0.5, 'relevance_score': 0.25}
+    assert scores[-1] == {'input': 'b', 'clip_score': 0.5, 'clip_score_cosine': 0.25}
 
 
 def test_all_items_fail(here):
@@ -814,6 +843,44 @@ def test_commands(here, photo, command):
         assert lines[-1]['error'] == table['error'][1].as_py()
 
 
+def test_lines_tell_their_rows(here, photo, command):
+    content = Path(photo).read_bytes()
+    columns = {
+        'id': ['a', None],
+        'image': [content, b'none'],
+        'day': [datetime.date(2026, 11, 28)] * 2,
+        'raw': [b'x'] * 2,
+    }
+    pq.write_table(pa.table({**columns, 'reference': [1, 2]}), 'in.parquet')
+    rows = ['--input', 'in.parquet', '--image-column', 'image', '--on-item-error', 'return']
+    kept = [word for name in ('id', 'day', 'raw') for word in ('--keep', name)]
+    expected = [{'row': i, 'id': columns['id'][i], 'day': '2026-11-28', 'raw': 'eA=='} for i in range(2)]
+    for arguments, count in (
+        (['encode'], 1),
+        (['rank', 'a cat', 'a dog'], 2),
+        (['caption'], 1),
+        (['vqa', 'a cat?'], 1),
+    ):
+        code, out, _ = command(*arguments, *rows, *kept)
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert code == 1
+        assert [{name: line[name] for name in expected[0]} for line in lines] == [expected[0]] * count + expected[1:]
+        assert [line.get('error', '') != '' for line in lines] == [False] * count + [True]
+    code, out, told = command('rank', 'a cat', *rows, '--keep', 'reference')
+    assert (code, out) == (1, '')
+    assert "the column 'reference' cannot be kept" in told
+
+
+def test_rows_are_told_in_the_order_of_the_input(here, command):
+    pq.write_table(pa.table({'id': range(600), 'body': numbers(600)}), 'in.parquet', row_group_size=70)
+    code, _, _ = command(
+        *['encode', '--input', 'in.parquet', '--text-column', 'body', '--keep', 'id', '--output', 'out.jsonl']
+    )
+    lines = [json.loads(line) for line in Path('out.jsonl').read_text().splitlines()]
+    assert code == 0
+    assert [(line['row'], line['id'], line['input']) for line in lines] == [(i, i, f'text {i}') for i in range(600)]
+
+
 def test_what_does_not_go_together(here, command):
     pq.write_table(pa.table({'body': ['a']}), 'in.parquet')
     rows = ['--input', 'in.parquet', '--text-column', 'body']
@@ -822,6 +889,7 @@ def test_what_does_not_go_together(here, command):
         (['encode', '--text-column', 'body', 'a'], 'a column is one of --input'),
         (['encode', '--input', 'in.parquet'], '--input needs the name of one column'),
         (['encode', *rows, '--image-column', 'x'], '--input needs the name of one column'),
+        (['encode', *rows, '--keep', 'body', '--output', 'a.npy'], '--keep goes with Parquet or JSON lines'),
         (['rank', *rows], 'give CANDIDATES for all rows, or --candidates-column'),
         (['rank', 'a', *rows, '--candidates-column', 'x'], 'give CANDIDATES for all rows, or --candidates-column'),
         (['rank', 'a'], 'give REFERENCE and CANDIDATES'),

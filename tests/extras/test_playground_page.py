@@ -204,6 +204,11 @@ def test_no_file_of_this_machine_is_given_out(address, tmp_path):
         assert answer.status_code in (403, 404)
 
 
+def test_descriptions_of_the_api_are_off(address):
+    for path in ('/openapi.json', '/gradio_api/openapi.json', '/gradio_api/%6fpenapi.json', '/docs', '/redoc'):
+        assert requests.get(f'{address}{path}', timeout=SECONDS).status_code == 404
+
+
 def test_uploads_are_limited(address):
     files = {'files': ('large.png', b'x' * (17 << 20))}
     answer = requests.post(f'{address}/gradio_api/upload', files=files, timeout=SECONDS)

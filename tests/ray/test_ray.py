@@ -21,7 +21,7 @@ from isolated import PACKAGE, write_distribution
 from pages import ROOT, blocks
 from peers import embed_json, http_peer
 
-from inference_client import Client, InputError
+from inference_client import Capabilities, Client, InputError, Model
 from inference_client.ray import Answerer, Captioner, Encoder, Ranker
 from inference_client.testing import FakeTransport, client_for
 
@@ -290,14 +290,51 @@ def test_a_token_may_be_a_function_whose_text_shows_nothing():
     assert set(seen) == {TOKEN}
 
 
-def test_a_batch_without_answers_has_the_columns_of_the_others():
+@pytest.mark.parametrize('failing', ['first', 'last'])
+@pytest.mark.parametrize(
+    ('worker', 'arguments', 'column'),
+    [
+        (Encoder, {}, 'embedding'),
+        (Captioner, {}, 'response'),
+        (Answerer, {'question': 'a cat?'}, 'response'),
+        (Ranker, {'candidates': ['a']}, 'matches'),
+    ],
+)
+def test_a_folder_of_files_can_be_read_where_all_rows_of_one_failed(
+    worker, arguments, column, failing, photo, tmp_path
+):
+    bad, good = ({'image': np.array([content], object)} for content in (b'nothing', Path(photo).read_bytes()))
+    work = worker('local://embedded', on_item_error='return', keep=[], **arguments)
+    for place, batch in enumerate([bad, good] if failing == 'first' else [good, bad]):
+        pq.write_table(pa.table(work(batch)), tmp_path / f'{place}.parquet')
+    table = pq.read_table(tmp_path)
+    place = failing == 'last'
+    assert table['error'].is_null().to_pylist() == [place, not place]
+    values = table[column].to_pylist()
+    assert values[not place]
+    assert np.isnan(values[place]).all() if column == 'embedding' else values[place] is None
+
+
+def test_the_size_of_embeddings_is_asked_where_no_row_told_it():
+    empty = {'text': np.array(['', ''], object)}
+    with http_peer(embed_json) as (url, asked):
+        worker = Encoder(url, on_item_error='return')
+        assert worker(empty)['embedding'].type == worker(empty)['embedding'].type == pa.list_(pa.float32(), 2)
+    assert len(asked) == 1
     worker = Encoder('local://embedded', text='body', on_item_error='return')
-    empty = {'body': np.array(['', ''], object)}
-    assert worker(empty)['embedding'].type == pa.null()
-    kind = worker({'body': np.array(['a'], object)})['embedding'].type
-    assert worker(empty)['embedding'].type == kind == pa.list_(pa.float32(), 384)
-    assert np.isnan(worker(empty)['embedding'].to_pylist()).all()
-    assert worker({'body': np.array([], object)})['embedding'].type == kind
+    assert np.isnan(worker({'body': np.array([''], object)})['embedding'].to_pylist()).all()
+    assert worker({'body': np.array([], object)})['embedding'].type == pa.list_(pa.float32(), 384)
+
+
+@pytest.mark.parametrize('size', [3, None])
+def test_the_size_of_embeddings_of_a_model_without_texts(size, monkeypatch):
+    def refuse(self, task, **arguments):
+        raise InputError('this model takes images only')
+
+    monkeypatch.setattr(Model, 'run', refuse)
+    monkeypatch.setattr(Model, 'capabilities', lambda self, timeout: Capabilities(embedding_size=size))
+    answered = Encoder('local://embedded', on_item_error='return')({'text': np.array([''], object)})
+    assert answered['embedding'].type == (pa.null() if size is None else pa.list_(pa.float32(), size))
 
 
 def test_what_is_of_no_use():

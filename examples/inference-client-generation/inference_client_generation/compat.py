@@ -6,7 +6,7 @@
     model.encode(text='a cat')            # an array, in place of documents
     model.generate('Once upon a time')    # a str
 
-What is given as `docs=` comes back as documents.
+What is given as `docs=` comes back as documents; what is None counts as not given.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Unboxed:
 
     def encode(self, **arguments: Any) -> Any:
         """An embedding for a text or an image, or a matrix for several."""
-        given = arguments.get('text', arguments.get('image'))
+        given = arguments.get('image') if arguments.get('text') is None else arguments['text']
         alone = isinstance(given, (str, bytes)) or hasattr(given, 'shape')
         return self._run('encode', arguments, lambda found: found[0].embedding if alone else found.embeddings)
 
@@ -80,7 +80,8 @@ class Unboxed:
         return self._run('image_to_image', {'image': image, 'prompt': prompt, **arguments}, _images)
 
     def _run(self, task: str, arguments: dict[str, Any], unbox: Callable[[Any], Any]) -> Any:
-        arguments = {**arguments.pop('parameters', {}), **arguments}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        arguments = {**given.pop('parameters', {}), **given}
         if 'request_size' in arguments:
             arguments['batch_size'] = arguments.pop('request_size')
         found = self.model.run(task, **arguments)

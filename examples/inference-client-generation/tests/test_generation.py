@@ -137,6 +137,15 @@ def test_bare_values(model):
     assert bare.image_to_image(PIXELS, 'a') == b'a 0'
 
 
+def test_none_counts_as_not_given(model, fake):
+    bare = unboxed(model)
+    assert bare.encode(text=None, image=png(), docs=None, request_size=None).shape == (8,)
+    assert bare.encode(text='a', image=None).shape == (8,)
+    assert bare.generate('a', parameters=None, top_k=None) == 'a!'
+    assert dict(fake.requests[-1].parameters) == {}
+    assert len(bare.rank(image=png(), candidates=['a', 'b'], docs=None)) == 2
+
+
 def test_bare_rankings(model):
     bare = unboxed(model)
     for arguments in ({'text': 'a.png'}, {'image': png()}):

@@ -48,9 +48,9 @@ class Profile:
     Attributes:
         url: the model's address.
         task: what was asked.
-        once: seconds that the first round trip took longer than the others, time in the server aside: connecting,
-            and over HTTP to a service that takes protobuf, which its first answer tells, a request in JSON; or with
-            `local://` loading the model. 0 where that had been done before.
+        connect: seconds that the first round trip took longer than the others, time in the server aside:
+            connecting, and over HTTP a request in JSON to a service that takes protobuf, which its first answer tells;
+            or with `local://` loading the model. 0 where that had been done before.
         rounds: the round trips after the first, in their order. The parts of each are `send` (with the writing of
             the request), `server` and `receive` (with the reading of the answer); `network` in place of the outer
             two where the server's clock shows another time; none where the server tells no times.
@@ -58,7 +58,7 @@ class Profile:
 
     url: str
     task: str
-    once: float
+    connect: float
     rounds: tuple[Part, ...]
 
     @property
@@ -85,7 +85,7 @@ class Profile:
             'url': self.url,
             'task': self.task,
             'rounds': len(self.rounds),
-            'once': self.once,
+            'connect': self.connect,
             'median': asdict(self.median),
             'fastest': asdict(self.fastest),
             'note': self.note,
@@ -113,7 +113,7 @@ class Profile:
     def _labels(self, indent: int) -> Iterator[tuple[int, str]]:
         """Depth and text of each line; all numbers are below each other where a depth takes so many columns."""
         median = self.median
-        first = Part('load the model, once' if _is_local(self.url) else 'only the first time', self.once)
+        first = Part('load the model, once' if _is_local(self.url) else 'connect, once', self.connect)
         rows = [(1, first, ''), *((depth, one, f'{_share(one, median):6.0%}') for depth, one in _walk(median, 1))]
         width = max(len(one.name) + indent * depth for depth, one, _ in rows)
         for depth, one, share in rows:
@@ -166,8 +166,8 @@ class Probe:
     def profile(self) -> Profile:
         """What came of it."""
         first, *rounds = self._rounds
-        once = max(0.0, _outside(first) - min(map(_outside, rounds)))
-        return Profile(self._url, self._task.name, once, tuple(rounds))
+        connect = max(0.0, _outside(first) - min(map(_outside, rounds)))
+        return Profile(self._url, self._task.name, connect, tuple(rounds))
 
     def _named(self, routes: Sequence[Route]) -> list[Route]:
         return [Route(_name(one.name, self._token), one.start, one.end) for one in routes]

@@ -58,7 +58,7 @@ def test_parts_of_a_round_trip(request, connect, which, model, wire):
     url = request.getfixturevalue(which)[wire]
     found = connect(url).profile(rounds=3)
     assert (found.url, found.task, len(found.rounds), found.note) == (url, 'encode', 3, '')
-    assert found.once >= 0
+    assert found.connect >= 0
     for one in found.rounds:
         check(one)
         assert one.name == 'round trip'
@@ -75,7 +75,7 @@ def test_the_time_of_the_model_is_told_apart(plain_flow, connect):
 
 def test_what_only_the_first_round_trip_takes():
     found = client_for(FakeTransport(faults=[Fault(delay=0.5)])).get_model('m').profile(rounds=3)
-    assert found.once > 0.25
+    assert found.connect > 0.25
     assert found.median.seconds < 0.25
 
 
@@ -216,7 +216,7 @@ def test_the_command_prints_plain_lines(plain_flow):
     assert (done.returncode, done.stderr) == (0, '')
     title, *lines = done.stdout.splitlines()
     assert title.startswith(f'encode on {plain_flow["grpc"]}, median of 2 rounds, fastest ')
-    told = ['only the first time', 'round trip', 'send', 'server', 'gateway', 'executor0', 'receive']
+    told = ['connect, once', 'round trip', 'send', 'server', 'gateway', 'executor0', 'receive']
     assert [line.split('  ')[1 if index < 2 else 2] or line.split()[0] for index, line in enumerate(lines)] == told
     assert len({line.index(' ms') for line in lines}) == 1  # in one column
 
@@ -273,5 +273,5 @@ def test_a_tree_by_rich(capsys):
     profile = client_for(FakeTransport()).get_model('m').profile(rounds=1)
     Console(width=120, file=sys.stdout).print(profile)
     told = capsys.readouterr().out
-    assert told.splitlines()[1].startswith('├── only the first time')
+    assert told.splitlines()[1].startswith('├── connect, once')
     assert 'tells no times' in told

@@ -7,17 +7,14 @@ onnx:/models/clip?variant=quantized  text_model_quantized.onnx and vision_model_
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from ..errors import ConfigurationError
-from . import _hub
-from ._names import parse_name, require
-from ._preprocessing import FILE as PREPROCESSING
+from ._names import require
+from ._onnx_files import CONFIGURATION, PREPROCESSING, TOKENIZER, TOKENIZER_SETTINGS, Files, read
 from ._preprocessing import Preprocessing
 from ._sessions import session
 from ._texts import cut
@@ -26,19 +23,14 @@ from .base import MultimodalEngine, Parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREFIX = 'onnx:'
-TOKENIZER = 'tokenizer.json'
-TOKENIZER_SETTINGS = 'tokenizer_config.json'
-
-_REPOSITORY = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
-_VARIANT = re.compile(r'[\w-]+')
 _TYPES = {
     'tensor(int64)': np.int64,
     'tensor(int32)': np.int32,
     'tensor(float)': np.float32,
     'tensor(float16)': np.float16,
 }
-_CONTEXT = 77  # tokens that CLIP reads, where the tokenizer does not say
+_CONTEXT = 77  # tokens that CLIP reads, where no file says it
+_MOST_TOKENS = 10_000
 _END = '<|endoftext|>'  # CLIP's padding, where the tokenizer does not say
 _AT_ONCE = 16  # more need more memory, and no less time each
 
@@ -61,16 +53,12 @@ class OnnxClipEngine(MultimodalEngine):
     def __init__(self, name: str) -> None:
         import tokenizers
 
-        find = _finder(name)
-        variant = parse_name(name, ['variant']).options.get('variant', '')
-        if variant and not _VARIANT.fullmatch(variant):
-            raise ConfigurationError(f'there is no variant {variant!r}: expected the end of a name, as in quantized')
-        suffix = f'_{variant}.onnx' if variant else '.onnx'
-        self._prepare = Preprocessing(_read(find(PREPROCESSING)))
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(find(TOKENIZER)))
-        self._text = _Side(find(f'onnx/text_model{suffix}'), ('input_ids', 'attention_mask'), 'text_embeds')
-        self._image = _Side(find(f'onnx/vision_model{suffix}'), ('pixel_values',), 'image_embeds')
-        self.max_tokens: int = self._set_tokens(_read(find(TOKENIZER_SETTINGS)))
+        files = Files(name)
+        self._prepare = Preprocessing(read(files.path(PREPROCESSING)))
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(files.path(TOKENIZER)))
+        self._text = _Side(files.path(files.text), ('input_ids', 'attention_mask'), 'text_embeds')
+        self._image = _Side(files.path(files.image), ('pixel_values',), 'image_embeds')
+        self.max_tokens: int = self._set_tokens(files)
         self.embedding_size = self._text.width
 
     @classmethod
@@ -94,11 +82,12 @@ class OnnxClipEngine(MultimodalEngine):
             'attention_mask': np.array([one.attention_mask for one in encodings]),
         }
 
-    def _set_tokens(self, settings: Mapping[str, Any]) -> int:
+    def _set_tokens(self, files: Files) -> int:
         """Have texts cut and padded as the model wants them; returns how many tokens it reads."""
+        settings = read(files.path(TOKENIZER_SETTINGS))
         length = self._text.shape('input_ids')[1]
         fixed = length if isinstance(length, int) else None
-        longest = fixed or min(settings.get('model_max_length', _CONTEXT), 10 * _CONTEXT)  # some say 1e30
+        longest = fixed or _length(settings.get('model_max_length')) or _positions(files.find(CONFIGURATION))
         padding = settings.get('pad_token') or _END
         padding = padding['content'] if isinstance(padding, Mapping) else padding
         number = self._tokenizer.token_to_id(padding)
@@ -145,33 +134,16 @@ class _Side:
         return np.concatenate(parts)
 
 
-def _finder(name: str) -> Callable[[str], Path]:
-    """What gives the path of one of the model's files; those in `onnx/` may be beside the others."""
-    source = parse_name(name, ['variant']).model[len(PREFIX) :]
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and _REPOSITORY.fullmatch(source):
-        return lambda file: Path(_hub.fetched(name, source, file, f"'{PREFIX}/directory'"))
-
-    def find(file: str) -> Path:
-        for path in (folder / file, folder / Path(file).name):
-            if path.is_file():
-                return path
-        raise ConfigurationError(
-            f'{name!r} has no {Path(file).name}: expected it in {str(folder)!r}, beside {TOKENIZER}, {PREPROCESSING} '
-            'and both sides of the model'
-        )
-
-    return find
+def _length(value: Any) -> int | None:
+    """A number of tokens, unless it is none or too many: transformers writes 1e30 where it knows of no limit."""
+    return value if isinstance(value, int) and 0 < value <= _MOST_TOKENS else None
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ConfigurationError(f'{path} is no JSON ({error}): fetch it again') from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(f'{path} holds a {type(found).__name__}: expected an object')
-    return found
+def _positions(configuration: Path | None) -> int:
+    """How many tokens a model reads by its `config.json`, if it has one."""
+    found = read(configuration) if configuration else {}
+    text = found.get('text_config', found)
+    return (_length(text.get('max_position_embeddings')) if isinstance(text, Mapping) else None) or _CONTEXT
 
 
 def _listed(names: Mapping[str, Any]) -> str:

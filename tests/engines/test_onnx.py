@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import shutil
-import threading
 import tracemalloc
 
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 import torch
 import transformers
 from docarray import Document
-from huggingface_hub import constants
 from isolated import output_of
 from PIL import Image
 
@@ -142,16 +138,6 @@ def test_a_strip_is_not_scaled_to_any_length(name, own):
     np.testing.assert_allclose(row, own(images=[Image.fromarray(strip[:, 9984:10016])])[0], atol=1e-5)
 
 
-def test_sides_may_be_in_a_folder_and_have_variants(onnx_files, tmp_path):
-    inner = tmp_path / 'model' / 'onnx'
-    shutil.copytree(onnx_files, inner.parent)
-    inner.mkdir()
-    for side in ('text_model', 'vision_model'):
-        (inner.parent / f'{side}.onnx').rename(inner / f'{side}_mine.onnx')
-    found = Client().get_model(f'onnx:{inner.parent}?variant=mine').encode(text=TEXTS).embeddings
-    assert np.array_equal(found, Client().get_model(f'onnx:{onnx_files}').encode(text=TEXTS).embeddings)
-
-
 def altered(onnx_files, folder, side, change):
     """The name of a copy with one side of the model changed."""
     shutil.copytree(onnx_files, folder)
@@ -186,6 +172,42 @@ def taking_four(graph):
     graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
 
 
+def with_length(onnx_files, folder, length, positions):
+    """The name of a copy whose tokenizer and configuration say how long a text may be."""
+    shutil.copytree(onnx_files, folder)
+    settings = json.loads((folder / 'tokenizer_config.json').read_text())
+    (folder / 'tokenizer_config.json').write_text(json.dumps({**settings, 'model_max_length': length}))
+    (folder / 'config.json').unlink() if positions is None else (folder / 'config.json').write_text(positions)
+    return f'onnx:{folder}'
+
+
+@pytest.mark.parametrize('length', [int(1e30), 1e30, None, 0, 'long'], ids=str)
+@pytest.mark.parametrize(
+    ('positions', 'expected'),
+    [
+        ('{"text_config": {"max_position_embeddings": 20}}', 20),
+        ('{"max_position_embeddings": 20}', 20),  # of the text side alone
+        ('{"text_config": {}}', 77),
+        ('{"text_config": null}', 77),
+        (None, 77),
+    ],
+)
+def test_a_tokenizer_without_a_length_cuts_texts_at_the_positions(
+    onnx_files, tmp_path, own, length, positions, expected
+):
+    name = with_length(onnx_files, tmp_path / 'model', length, positions)
+    engine = load_engine(name)
+    assert engine.max_tokens == expected
+    if expected == 77:
+        check(engine.encode_text(TEXTS, {}), own(texts=TEXTS))
+
+
+def test_a_tokenizer_with_a_length_cuts_texts_there(onnx_files, tmp_path):
+    assert (
+        load_engine(with_length(onnx_files, tmp_path / 'model', 30, '{"max_position_embeddings": 20}')).max_tokens == 30
+    )
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
@@ -218,108 +240,11 @@ def test_files_of_another_kind_are_told(onnx_files, tmp_path, file, content, wor
         Client().get_model(f'onnx:{folder}').encode(text='a')
 
 
-@pytest.mark.parametrize(
-    ('name', 'words'),
-    [
-        ('onnx:/no/such', "has no preprocessor_config.json: expected it in '/no/such'"),
-        ('onnx:', 'has no preprocessor_config.json'),
-        ('onnx:/no/such?variant=../x', "no variant '../x'"),
-        ('onnx:/no/such?device=cpu', "the option 'device': known are variant"),
-    ],
-)
-def test_a_name_of_no_use_is_a_sentence(name, words):
-    with pytest.raises(ConfigurationError, match=words):
-        Client().get_model(name).encode(text='a')
-
-
 def test_a_file_that_is_no_model_is_an_error(onnx_files, tmp_path):
     folder = shutil.copytree(onnx_files, tmp_path / 'model')
     (folder / 'text_model.onnx').write_bytes(b'nothing')
     with pytest.raises(ServerError, match='could not be loaded'):
         Client().get_model(f'onnx:{folder}').encode(text='a')
-
-
-# -- a repository of the hub
-
-
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True)
-
-
-@pytest.fixture
-def hub(onnx_files, monkeypatch):
-    """A server that has the files as the hub has those of `somebody/clip`, and notes which were fetched."""
-    fetched = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer()
-
-        def do_GET(self):
-            content = self.answer()
-            if content:
-                fetched.append(self.path.rpartition('/')[2])
-                self.wfile.write(content)
-
-        def answer(self):
-            repository, _, file = self.path.partition('/resolve/main/')
-            path = onnx_files / file.rpartition('/')[2]
-            there = repository == '/somebody/clip' and path.is_file() and file.startswith('onnx/') == ('.onnx' in file)
-            content = path.read_bytes() if there else b''
-            self.send_response(200 if there else 404)
-            self.send_header('Content-Length', str(len(content)))
-            if there:
-                self.send_header('ETag', f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header('X-Repo-Commit', 40 * 'a')
-            else:
-                known = repository == '/somebody/clip'
-                self.send_header('X-Error-Code', 'EntryNotFound' if known else 'RepoNotFound')
-            self.end_headers()
-            return content
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setattr(constants, 'ENDPOINT', f'http://127.0.0.1:{server.server_port}')
-        monkeypatch.setattr(
-            constants, 'HUGGINGFACE_CO_URL_TEMPLATE', constants.ENDPOINT + '/{repo_id}/resolve/{revision}/{filename}'
-        )
-        yield fetched
-        server.shutdown()
-        thread.join()
-
-
-def test_a_repository_is_fetched_once(hub, empty_cache, own, photos, monkeypatch):
-    check(OnnxClipEngine('onnx:somebody/clip').encode_image(photos, {}), own(images=photos))
-    assert sorted(hub) == [
-        'preprocessor_config.json',
-        'text_model.onnx',
-        'tokenizer.json',
-        'tokenizer_config.json',
-        'vision_model.onnx',
-    ]
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    check(OnnxClipEngine('onnx:somebody/clip').encode_text(TEXTS, {}), own(texts=TEXTS))
-    assert len(hub) == 5
-
-
-@pytest.mark.parametrize('name', ['onnx:somebody/clip?variant=lost', 'onnx:nobody/clip'])
-def test_what_the_hub_does_not_have_is_told(hub, empty_cache, name):
-    with pytest.raises(ConfigurationError, match='the model hub has none that it would give: check the name'):
-        Client().get_model(name).encode(text='a')
-
-
-def test_a_hub_out_of_reach_is_told(empty_cache, monkeypatch):
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    with pytest.raises(ConfigurationError) as caught:
-        Client().get_model('onnx:Xenova/clip-vit-base-patch32').encode(text='a')
-    assert 'hf download Xenova/clip-vit-base-patch32 preprocessor_config.json' in str(caught.value)
-    assert "ask for 'onnx:/directory'" in str(caught.value)
 
 
 class TestConformance(EngineConformance):

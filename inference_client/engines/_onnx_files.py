@@ -10,9 +10,9 @@ from typing import Any, Mapping, Sequence
 from ..errors import ConfigurationError
 from . import _hub
 from ._names import parse_name
+from ._preprocessing import FILE as PREPROCESSING
 
 PREFIX = 'onnx:'
-PREPROCESSING = 'preprocessor_config.json'
 TOKENIZER = 'tokenizer.json'
 TOKENIZER_SETTINGS = 'tokenizer_config.json'
 CONFIGURATION = 'config.json'

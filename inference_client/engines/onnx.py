@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ._names import require
-from ._onnx_files import CONFIGURATION, PREPROCESSING, TOKENIZER, TOKENIZER_SETTINGS, Files, read
+from ._onnx_files import CONFIGURATION, TOKENIZER, TOKENIZER_SETTINGS, Files, read
+from ._preprocessing import FILE as PREPROCESSING
 from ._preprocessing import Preprocessing
 from ._sessions import session
 from ._texts import cut

@@ -7,6 +7,7 @@ onnx:/models/clip?variant=quantized  text_model_quantized.onnx and vision_model_
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
@@ -32,6 +33,7 @@ _TYPES = {
 }
 _CONTEXT = 77  # tokens that CLIP reads, where no file says it
 _MOST_TOKENS = 10_000
+_IN_OTHER_FILES = re.compile(r'external (data|initializer)', re.I)
 _END = '<|endoftext|>'  # CLIP's padding, where the tokenizer does not say
 _AT_ONCE = 16  # more need more memory, and no less time each
 
@@ -60,7 +62,8 @@ class OnnxClipEngine(MultimodalEngine):
         self._text = _Side(files.path(files.text), ('input_ids', 'attention_mask'), 'text_embeds')
         self._image = _Side(files.path(files.image), ('pixel_values',), 'image_embeds')
         self.max_tokens: int = self._set_tokens(files)
-        self.embedding_size = self._text.width
+        self.embedding_size = self._text.width or self._image.width
+        self._check_sizes()
 
     @classmethod
     def for_name(cls, name: str) -> type[OnnxClipEngine]:
@@ -83,17 +86,32 @@ class OnnxClipEngine(MultimodalEngine):
             'attention_mask': np.array([one.attention_mask for one in encodings]),
         }
 
+    def _check_sizes(self) -> None:
+        """See that images are prepared as large as the model takes them, and that both sides embed in one space."""
+        prepared = (self._prepare.height, self._prepare.width)
+        taken = self._image.shape('pixel_values')[-2:]
+        if any(isinstance(its, int) and its != own for its, own in zip(taken, prepared)):
+            raise ConfigurationError(
+                f'the model takes images of {" x ".join(map(str, taken))} pixels and {PREPROCESSING} makes them '
+                f'{" x ".join(map(str, prepared))}: expected both of one model'
+            )
+        if self._text.width and self._image.width and self._text.width != self._image.width:
+            raise ConfigurationError(
+                f'embeddings of texts have {self._text.width} numbers and those of images {self._image.width}: '
+                'expected both sides of one model'
+            )
+
     def _set_tokens(self, files: Files) -> int:
         """Have texts cut and padded as the model wants them; returns how many tokens it reads."""
         settings = read(files.path(TOKENIZER_SETTINGS))
         length = self._text.shape('input_ids')[1]
         fixed = length if isinstance(length, int) else None
         longest = fixed or _length(settings.get('model_max_length')) or _positions(files.find(CONFIGURATION))
-        padding = settings.get('pad_token') or _END
-        padding = padding['content'] if isinstance(padding, Mapping) else padding
-        number = self._tokenizer.token_to_id(padding)
+        stated = settings.get('pad_token') or _END
+        padding = stated.get('content') if isinstance(stated, Mapping) else stated
+        number = self._tokenizer.token_to_id(padding) if isinstance(padding, str) else None
         if number is None:
-            raise ConfigurationError(f'{TOKENIZER} has no {padding!r}, with which {TOKENIZER_SETTINGS} pads texts')
+            raise ConfigurationError(f'{TOKENIZER} has no {stated!r}, with which {TOKENIZER_SETTINGS} pads texts')
         self._tokenizer.enable_truncation(longest)
         self._tokenizer.enable_padding(pad_id=number, pad_token=padding, length=fixed)
         return longest
@@ -103,7 +121,7 @@ class _Side:
     """One side of a model: a file with inputs that are known, and an embedding among its outputs."""
 
     def __init__(self, path: Path, inputs: Sequence[str], output: str) -> None:
-        self._session = session(path)
+        self._session = _session(path)
         self._inputs = {one.name: one for one in self._session.get_inputs()}
         self._output = output
         outputs = {one.name: one for one in self._session.get_outputs()}
@@ -113,6 +131,9 @@ class _Side:
                 f'{path.name} takes {_listed(self._inputs)} and gives {_listed(outputs)}: expected one side of CLIP '
                 f'with its projection, which takes {" and ".join(inputs)} and gives {output}'
             )
+        for name, one in self._inputs.items():
+            if one.type not in _TYPES:
+                raise ConfigurationError(f'{path.name} takes {name} as {one.type}: known are {", ".join(_TYPES)}')
         width = outputs[output].shape[-1]
         self.width: int | None = width if isinstance(width, int) else None
         batch = self.shape(inputs[0])[0]
@@ -133,6 +154,18 @@ class _Side:
             fed = {name: made[name].astype(_TYPES[one.type], copy=False) for name, one in self._inputs.items()}
             parts.append(self._session.run([self._output], fed)[0].astype(np.float32))
         return np.concatenate(parts)
+
+
+def _session(path: Path) -> Any:
+    try:
+        return session(path)
+    except Exception as error:  # of a class that onnxruntime does not publish
+        if not _IN_OTHER_FILES.search(str(error)):
+            raise
+        raise ConfigurationError(
+            f'{path.name} keeps weights in another file, not found beside it nor fetched from the model hub: '
+            f'put all files of the model into one directory and ask for that ({error})'
+        ) from error
 
 
 def _length(value: Any) -> int | None:

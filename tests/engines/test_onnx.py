@@ -208,9 +208,27 @@ def test_a_tokenizer_with_a_length_cuts_texts_there(onnx_files, tmp_path):
     )
 
 
+def taking_bytes(graph):
+    (pixels,) = graph.input
+    for node in graph.node:
+        node.input[:] = ['floats' if name == pixels.name else name for name in node.input]
+    graph.node.insert(0, onnx.helper.make_node('Cast', [pixels.name], ['floats'], to=onnx.TensorProto.FLOAT))
+    pixels.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def twice_as_wide(graph):
+    (output,) = graph.output
+    for node in graph.node:
+        node.output[:] = ['half' if name == output.name else name for name in node.output]
+    graph.node.append(onnx.helper.make_node('Concat', ['half', 'half'], [output.name], axis=1))
+    output.type.tensor_type.shape.dim[1].dim_value = 32
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
+        (taking_bytes, r'takes pixel_values as tensor\(uint8\): known are tensor\(int64\)'),
+        (twice_as_wide, 'embeddings of texts have 16 numbers and those of images 32: expected both sides of one model'),
         (renamed, r'takes pixel_values and gives pooler_output: expected one side of CLIP with its projection'),
         (taking_four, 'takes 4 inputs at once, no more and no fewer'),
     ],
@@ -225,9 +243,16 @@ def test_a_model_of_another_kind_is_told(onnx_files, tmp_path, change, words):
     ('file', 'content', 'words'),
     [
         ('preprocessor_config.json', '{"size": 32}', r'not one of CLIP \(224 x 224 of 32 x 32 pixels\)'),
+        (
+            'preprocessor_config.json',
+            '{"size": 48, "crop_size": 40}',
+            'images of 32 x 32 pixels and .* makes them 40 x 40',
+        ),
         ('preprocessor_config.json', '[]', 'holds a list: expected an object'),
         ('tokenizer_config.json', '{', 'is no JSON'),
         ('tokenizer_config.json', '{"pad_token": "<pad>"}', "has no '<pad>'"),
+        ('tokenizer_config.json', '{"pad_token": {"x": 1}}', "has no {'x': 1}, with which"),
+        ('tokenizer_config.json', '{"pad_token": 7}', 'has no 7, with which'),
         ('vision_model.onnx', None, "has no vision_model.onnx: expected it in '"),
     ],
 )

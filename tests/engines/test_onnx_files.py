@@ -9,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+import onnx
 import pytest
 from huggingface_hub import constants, hf_hub_download
 
@@ -42,6 +43,23 @@ def test_sides_may_be_in_a_folder_and_have_variants(onnx_files, expected, tmp_pa
     for side in ('text_model', 'vision_model'):
         (inner.parent / f'{side}.onnx').rename(inner / f'{side}_mine.onnx')
     check(f'onnx:{inner.parent}?variant=mine', expected)
+
+
+@pytest.fixture
+def two_files_a_side(onnx_files, tmp_path):
+    """A directory in which both sides keep their weights in files of their own."""
+    folder = shutil.copytree(onnx_files, tmp_path / 'two')
+    for side in ('text_model.onnx', 'vision_model.onnx'):
+        model = onnx.load(folder / side)
+        (folder / side).unlink()
+        onnx.save(model, folder / side, save_as_external_data=True, location=f'{side}_data', size_threshold=256)
+    return folder
+
+
+def test_weights_may_be_in_a_file_of_their_own(two_files_a_side, expected):
+    check(f'onnx:{two_files_a_side}', expected)
+    (two_files_a_side / 'text_model.onnx_data').unlink()
+    assert 'text_model.onnx keeps weights in another file' in told(f'onnx:{two_files_a_side}')
 
 
 @pytest.mark.parametrize(
@@ -155,6 +173,13 @@ def test_the_configuration_is_fetched_where_a_tokenizer_has_no_length(hub, expec
     assert ('config.json' in hub.fetched) == there
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     check('onnx:somebody/clip', expected)
+
+
+def test_weights_in_a_file_of_their_own_must_be_in_a_directory(hub, two_files_a_side):
+    hub.files = Hub(two_files_a_side).files
+    said = told('onnx:somebody/clip')
+    assert 'text_model.onnx keeps weights in another file' in said
+    assert 'put all files of the model into one directory' in said
 
 
 @pytest.mark.parametrize('name', ['onnx:somebody/clip?variant=lost', 'onnx:nobody/clip'])

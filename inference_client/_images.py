@@ -147,19 +147,28 @@ def core(pixels: NDArray[np.uint8], aspect: float = 1.0) -> NDArray[np.uint8]:
     return pixels[top : top + rows, left : left + columns]
 
 
-def middle(
+def filling(
     pixels: NDArray[np.uint8], height: int, width: int, resample: Image.Resampling = Image.Resampling.BICUBIC
-) -> NDArray[np.uint8]:
-    """The middle of an image, scaled so that it fills height and width; so CLIP's processor does it."""
+) -> Image.Image:
+    """An image, or the core of a strip, scaled until it fills height and width; one of them is its own then."""
     pixels = core(pixels, width / height)
     own_height, own_width = pixels.shape[:2]
     if height * own_width >= width * own_height:
         size = height * own_width // own_height, height
     else:
         size = width, width * own_height // own_width
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    scaled = Image.fromarray(pixels).resize(size, resample)
-    return np.asarray(scaled.crop((left, top, left + width, top + height)))
+    return Image.fromarray(pixels).resize(size, resample)
+
+
+def centre(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """The middle of an image that is no smaller than this; so CLIP's processor cuts it."""
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+def middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The middle of an image, scaled so that it fills height and width."""
+    return centre(filling(pixels, height, width), height, width)
 
 
 def _open(data: bytes, source: str, max_pixels: int | None = None) -> Image.Image:

@@ -107,7 +107,7 @@ def without_hub(folder):
     from inference_client.engines._hub import out_of_reach
 
     repository, file = 'timm/vit_base_patch32_clip_224.openai', 'open_clip_model.safetensors'
-    raise out_of_reach('ViT-B-32::openai', repository, file, f'clip:/directory/{file}')
+    raise out_of_reach('ViT-B-32::openai', repository, [file], f'clip:/directory/{file}')
 
 
 class Failing(MultimodalEngine):

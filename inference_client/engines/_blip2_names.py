@@ -60,7 +60,7 @@ def source(name: str, model: str) -> tuple[str, bool]:
     if _hub.reachable():
         return model, False
     if not _hub.cached(model, ['config.json']) or not _hub.cached(model, _WEIGHTS):
-        raise _hub.out_of_reach(name, model, '', "'blip2:/directory'")
+        raise _hub.out_of_reach(name, model, [], "'blip2:/directory'")
     return model, True
 
 

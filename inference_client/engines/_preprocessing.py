@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from .._images import middle
+from .._images import centre, filling
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -15,12 +15,26 @@ if TYPE_CHECKING:
 
 FILE = 'preprocessor_config.json'
 
+_DEFAULTS = {  # of transformers' processors for CLIP
+    'size': 224,
+    'crop_size': 224,
+    'image_mean': (0.48145466, 0.4578275, 0.40821073),
+    'image_std': (0.26862954, 0.26130258, 0.27577711),
+    'resample': Image.Resampling.BICUBIC,
+    'rescale_factor': 1 / 255,
+    'do_resize': True,
+    'do_center_crop': True,
+    'do_rescale': True,
+    'do_normalize': True,
+    'do_pad': False,
+}
+
 
 class Preprocessing:
     """What transformers' processors for CLIP do: the middle of an image, scaled and normalised.
 
     Args:
-        settings: what stands in the file.
+        settings: what stands in the file; what it does not say is as for OpenAI's models.
 
     Raises:
         ConfigurationError: it says something else.
@@ -28,29 +42,29 @@ class Preprocessing:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         try:
-            self._read(settings)
-        except (KeyError, TypeError, ValueError) as error:
+            self._read({**_DEFAULTS, **settings})
+        except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f'{FILE} is not one of CLIP ({type(error).__name__}: {error}): expected size, crop_size, image_mean '
-                'and image_std'
+                f'{FILE} is not one of CLIP ({error}): expected that images are scaled to a size, that crop_size is '
+                'cut out, and image_mean and image_std of three numbers each'
             ) from error
 
     def _read(self, settings: Mapping[str, Any]) -> None:
+        if settings['do_pad'] or not settings['do_resize']:
+            raise ValueError('images are padded, or not scaled')
         size = settings['size']
-        size = size if isinstance(size, Mapping) else {'shortest_edge': size}
-        self._squeezed = 'shortest_edge' not in size
-        self._size = (size['height'], size['width']) if self._squeezed else 2 * (size['shortest_edge'],)
+        self._squeezed = isinstance(size, Mapping) and 'shortest_edge' not in size
+        self._size = _sides('size', size, 'shortest_edge')
         self.height, self.width = self._size
-        if settings.get('do_center_crop', True):
-            crop = settings['crop_size']
-            self.height, self.width = (crop['height'], crop['width']) if isinstance(crop, Mapping) else (crop, crop)
+        if settings['do_center_crop']:
+            self.height, self.width = _sides('crop_size', settings['crop_size'])
         elif not self._squeezed:
-            raise ValueError('images of any shape')
-        if not (0 < self.height <= self._size[0] and 0 < self.width <= self._size[1]):
+            raise ValueError('images keep any shape')
+        if self.height > self._size[0] or self.width > self._size[1]:
             raise ValueError(f'{self.height} x {self.width} of {self._size[0]} x {self._size[1]} pixels')
-        self._resample = Image.Resampling(settings.get('resample', Image.Resampling.BICUBIC))
-        self._factor = settings.get('rescale_factor', 1 / 255) if settings.get('do_rescale', True) else 1
-        normalises = settings.get('do_normalize', True)
+        self._resample = Image.Resampling(settings['resample'])
+        self._factor = float(settings['rescale_factor']) if settings['do_rescale'] else 1.0
+        normalises = settings['do_normalize']
         self._mean = np.asarray(settings['image_mean'] if normalises else (0, 0, 0), np.float32).reshape(3)
         self._deviation = np.asarray(settings['image_std'] if normalises else (1, 1, 1), np.float32).reshape(3)
 
@@ -63,8 +77,18 @@ class Preprocessing:
     def _cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = self._size
         if self._squeezed:
-            scaled = np.asarray(Image.fromarray(image).resize((width, height), self._resample))
+            scaled = Image.fromarray(image).resize((width, height), self._resample)
         else:
-            scaled = middle(image, height, width, self._resample)
-        top, left = (height - self.height) // 2, (width - self.width) // 2
-        return scaled[top : top + self.height, left : left + self.width]
+            scaled = filling(image, height, width, self._resample)
+        return centre(scaled, self.height, self.width)
+
+
+def _sides(name: str, value: Any, both: str = '') -> tuple[int, int]:
+    """Height and width, of a number for both, or an object with `height` and `width` or with a key for both alone."""
+    keys = set(value) if isinstance(value, Mapping) else set()
+    if both and keys == {both}:
+        value = value[both]
+    sides = (value['height'], value['width']) if keys == {'height', 'width'} else (value, value)
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f'{name} is {value!r}')
+    return sides

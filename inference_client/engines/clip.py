@@ -148,7 +148,7 @@ def _listed(name: str, architecture: str, tag: str) -> tuple[str, dict[str, Any]
     here = _hub.cached(repository, files)
     if not here and not _hub.reachable():
         instead = f"'{PREFIX}/directory/{file or files[0]}?arch={architecture}&tag={tag}'"
-        raise _hub.out_of_reach(name, repository, file or files[0], instead)
+        raise _hub.out_of_reach(name, repository, [file or files[0]], instead)
     return architecture, {'pretrained': here or tag, **_settings(weights)}
 
 
@@ -160,7 +160,7 @@ def _check_text_side(name: str, architecture: str) -> None:
     for repository in filter(None, (text.get('hf_tokenizer_name'), text.get('hf_model_name'))):
         if not _hub.cached(repository, ('tokenizer_config.json', 'config.json')) and not _hub.reachable():
             raise _hub.out_of_reach(
-                name, repository, '', f"'{PREFIX}/directory', saved by open_clip with its tokenizer"
+                name, repository, [], f"'{PREFIX}/directory', saved by open_clip with its tokenizer"
             )
 
 

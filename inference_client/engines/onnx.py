@@ -7,7 +7,6 @@ onnx:/models/clip?variant=quantized  text_model_quantized.onnx and vision_model_
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 import numpy as np
 
 from ..errors import ConfigurationError
-from . import _hub
-from ._names import parse_name, require
+from ._names import require
+from ._onnx_files import CONFIGURATION, TOKENIZER, TOKENIZER_SETTINGS, Files, read
 from ._preprocessing import FILE as PREPROCESSING
 from ._preprocessing import Preprocessing
 from ._sessions import session
@@ -26,19 +25,15 @@ from .base import MultimodalEngine, Parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREFIX = 'onnx:'
-TOKENIZER = 'tokenizer.json'
-TOKENIZER_SETTINGS = 'tokenizer_config.json'
-
-_REPOSITORY = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
-_VARIANT = re.compile(r'[\w-]+')
 _TYPES = {
     'tensor(int64)': np.int64,
     'tensor(int32)': np.int32,
     'tensor(float)': np.float32,
     'tensor(float16)': np.float16,
 }
-_CONTEXT = 77  # tokens that CLIP reads, where the tokenizer does not say
+_CONTEXT = 77  # tokens that CLIP reads, where no file says it
+_MOST_TOKENS = 10_000
+_IN_OTHER_FILES = re.compile(r'external (data|initializer)', re.I)
 _END = '<|endoftext|>'  # CLIP's padding, where the tokenizer does not say
 _AT_ONCE = 16  # more need more memory, and no less time each
 
@@ -61,17 +56,14 @@ class OnnxClipEngine(MultimodalEngine):
     def __init__(self, name: str) -> None:
         import tokenizers
 
-        find = _finder(name)
-        variant = parse_name(name, ['variant']).options.get('variant', '')
-        if variant and not _VARIANT.fullmatch(variant):
-            raise ConfigurationError(f'there is no variant {variant!r}: expected the end of a name, as in quantized')
-        suffix = f'_{variant}.onnx' if variant else '.onnx'
-        self._prepare = Preprocessing(_read(find(PREPROCESSING)))
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(find(TOKENIZER)))
-        self._text = _Side(find(f'onnx/text_model{suffix}'), ('input_ids', 'attention_mask'), 'text_embeds')
-        self._image = _Side(find(f'onnx/vision_model{suffix}'), ('pixel_values',), 'image_embeds')
-        self.max_tokens: int = self._set_tokens(_read(find(TOKENIZER_SETTINGS)))
-        self.embedding_size = self._text.width
+        files = Files(name)
+        self._prepare = Preprocessing(read(files.path(PREPROCESSING)))
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(files.path(TOKENIZER)))
+        self._text = _Side(files.path(files.text), ('input_ids', 'attention_mask'), 'text_embeds')
+        self._image = _Side(files.path(files.image), ('pixel_values',), 'image_embeds')
+        self.max_tokens: int = self._set_tokens(files)
+        self.embedding_size = self._text.width or self._image.width
+        self._check_sizes()
 
     @classmethod
     def for_name(cls, name: str) -> type[OnnxClipEngine]:
@@ -94,16 +86,32 @@ class OnnxClipEngine(MultimodalEngine):
             'attention_mask': np.array([one.attention_mask for one in encodings]),
         }
 
-    def _set_tokens(self, settings: Mapping[str, Any]) -> int:
+    def _check_sizes(self) -> None:
+        """See that images are prepared as large as the model takes them, and that both sides embed in one space."""
+        prepared = (self._prepare.height, self._prepare.width)
+        taken = self._image.shape('pixel_values')[-2:]
+        if any(isinstance(its, int) and its != own for its, own in zip(taken, prepared)):
+            raise ConfigurationError(
+                f'the model takes images of {" x ".join(map(str, taken))} pixels and {PREPROCESSING} makes them '
+                f'{" x ".join(map(str, prepared))}: expected both of one model'
+            )
+        if self._text.width and self._image.width and self._text.width != self._image.width:
+            raise ConfigurationError(
+                f'embeddings of texts have {self._text.width} numbers and those of images {self._image.width}: '
+                'expected both sides of one model'
+            )
+
+    def _set_tokens(self, files: Files) -> int:
         """Have texts cut and padded as the model wants them; returns how many tokens it reads."""
+        settings = read(files.path(TOKENIZER_SETTINGS))
         length = self._text.shape('input_ids')[1]
         fixed = length if isinstance(length, int) else None
-        longest = fixed or min(settings.get('model_max_length', _CONTEXT), 10 * _CONTEXT)  # some say 1e30
-        padding = settings.get('pad_token') or _END
-        padding = padding['content'] if isinstance(padding, Mapping) else padding
-        number = self._tokenizer.token_to_id(padding)
+        longest = fixed or _length(settings.get('model_max_length')) or _positions(files.find(CONFIGURATION))
+        stated = settings.get('pad_token') or _END
+        padding = stated.get('content') if isinstance(stated, Mapping) else stated
+        number = self._tokenizer.token_to_id(padding) if isinstance(padding, str) else None
         if number is None:
-            raise ConfigurationError(f'{TOKENIZER} has no {padding!r}, with which {TOKENIZER_SETTINGS} pads texts')
+            raise ConfigurationError(f'{TOKENIZER} has no {stated!r}, with which {TOKENIZER_SETTINGS} pads texts')
         self._tokenizer.enable_truncation(longest)
         self._tokenizer.enable_padding(pad_id=number, pad_token=padding, length=fixed)
         return longest
@@ -113,7 +121,7 @@ class _Side:
     """One side of a model: a file with inputs that are known, and an embedding among its outputs."""
 
     def __init__(self, path: Path, inputs: Sequence[str], output: str) -> None:
-        self._session = session(path)
+        self._session = _session(path)
         self._inputs = {one.name: one for one in self._session.get_inputs()}
         self._output = output
         outputs = {one.name: one for one in self._session.get_outputs()}
@@ -123,6 +131,9 @@ class _Side:
                 f'{path.name} takes {_listed(self._inputs)} and gives {_listed(outputs)}: expected one side of CLIP '
                 f'with its projection, which takes {" and ".join(inputs)} and gives {output}'
             )
+        for name, one in self._inputs.items():
+            if one.type not in _TYPES:
+                raise ConfigurationError(f'{path.name} takes {name} as {one.type}: known are {", ".join(_TYPES)}')
         width = outputs[output].shape[-1]
         self.width: int | None = width if isinstance(width, int) else None
         batch = self.shape(inputs[0])[0]
@@ -145,33 +156,28 @@ class _Side:
         return np.concatenate(parts)
 
 
-def _finder(name: str) -> Callable[[str], Path]:
-    """What gives the path of one of the model's files; those in `onnx/` may be beside the others."""
-    source = parse_name(name, ['variant']).model[len(PREFIX) :]
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and _REPOSITORY.fullmatch(source):
-        return lambda file: Path(_hub.fetched(name, source, file, f"'{PREFIX}/directory'"))
-
-    def find(file: str) -> Path:
-        for path in (folder / file, folder / Path(file).name):
-            if path.is_file():
-                return path
-        raise ConfigurationError(
-            f'{name!r} has no {Path(file).name}: expected it in {str(folder)!r}, beside {TOKENIZER}, {PREPROCESSING} '
-            'and both sides of the model'
-        )
-
-    return find
-
-
-def _read(path: Path) -> Mapping[str, Any]:
+def _session(path: Path) -> Any:
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ConfigurationError(f'{path} is no JSON ({error}): fetch it again') from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(f'{path} holds a {type(found).__name__}: expected an object')
-    return found
+        return session(path)
+    except Exception as error:  # of a class that onnxruntime does not publish
+        if not _IN_OTHER_FILES.search(str(error)):
+            raise
+        raise ConfigurationError(
+            f'{path.name} keeps weights in another file, not found beside it nor fetched from the model hub: '
+            f'put all files of the model into one directory and ask for that ({error})'
+        ) from error
+
+
+def _length(value: Any) -> int | None:
+    """A number of tokens, unless it is none or too many: transformers writes 1e30 where it knows of no limit."""
+    return value if isinstance(value, int) and 0 < value <= _MOST_TOKENS else None
+
+
+def _positions(configuration: Path | None) -> int:
+    """How many tokens a model reads by its `config.json`, if it has one."""
+    found = read(configuration) if configuration else {}
+    text = found.get('text_config', found)
+    return (_length(text.get('max_position_embeddings')) if isinstance(text, Mapping) else None) or _CONTEXT
 
 
 def _listed(names: Mapping[str, Any]) -> str:

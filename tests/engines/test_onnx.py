@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import shutil
-import threading
 import tracemalloc
 
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 import torch
 import transformers
 from docarray import Document
-from huggingface_hub import constants
 from isolated import output_of
 from PIL import Image
 
@@ -142,16 +138,6 @@ def test_a_strip_is_not_scaled_to_any_length(name, own):
     np.testing.assert_allclose(row, own(images=[Image.fromarray(strip[:, 9984:10016])])[0], atol=1e-5)
 
 
-def test_sides_may_be_in_a_folder_and_have_variants(onnx_files, tmp_path):
-    inner = tmp_path / 'model' / 'onnx'
-    shutil.copytree(onnx_files, inner.parent)
-    inner.mkdir()
-    for side in ('text_model', 'vision_model'):
-        (inner.parent / f'{side}.onnx').rename(inner / f'{side}_mine.onnx')
-    found = Client().get_model(f'onnx:{inner.parent}?variant=mine').encode(text=TEXTS).embeddings
-    assert np.array_equal(found, Client().get_model(f'onnx:{onnx_files}').encode(text=TEXTS).embeddings)
-
-
 def altered(onnx_files, folder, side, change):
     """The name of a copy with one side of the model changed."""
     shutil.copytree(onnx_files, folder)
@@ -186,9 +172,63 @@ def taking_four(graph):
     graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
 
 
+def with_length(onnx_files, folder, length, positions):
+    """The name of a copy whose tokenizer and configuration say how long a text may be."""
+    shutil.copytree(onnx_files, folder)
+    settings = json.loads((folder / 'tokenizer_config.json').read_text())
+    (folder / 'tokenizer_config.json').write_text(json.dumps({**settings, 'model_max_length': length}))
+    (folder / 'config.json').unlink() if positions is None else (folder / 'config.json').write_text(positions)
+    return f'onnx:{folder}'
+
+
+@pytest.mark.parametrize('length', [int(1e30), 1e30, None, 0, 'long'], ids=str)
+@pytest.mark.parametrize(
+    ('positions', 'expected'),
+    [
+        ('{"text_config": {"max_position_embeddings": 20}}', 20),
+        ('{"max_position_embeddings": 20}', 20),  # of the text side alone
+        ('{"text_config": {}}', 77),
+        ('{"text_config": null}', 77),
+        (None, 77),
+    ],
+)
+def test_a_tokenizer_without_a_length_cuts_texts_at_the_positions(
+    onnx_files, tmp_path, own, length, positions, expected
+):
+    name = with_length(onnx_files, tmp_path / 'model', length, positions)
+    engine = load_engine(name)
+    assert engine.max_tokens == expected
+    if expected == 77:
+        check(engine.encode_text(TEXTS, {}), own(texts=TEXTS))
+
+
+def test_a_tokenizer_with_a_length_cuts_texts_there(onnx_files, tmp_path):
+    assert (
+        load_engine(with_length(onnx_files, tmp_path / 'model', 30, '{"max_position_embeddings": 20}')).max_tokens == 30
+    )
+
+
+def taking_bytes(graph):
+    (pixels,) = graph.input
+    for node in graph.node:
+        node.input[:] = ['floats' if name == pixels.name else name for name in node.input]
+    graph.node.insert(0, onnx.helper.make_node('Cast', [pixels.name], ['floats'], to=onnx.TensorProto.FLOAT))
+    pixels.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def twice_as_wide(graph):
+    (output,) = graph.output
+    for node in graph.node:
+        node.output[:] = ['half' if name == output.name else name for name in node.output]
+    graph.node.append(onnx.helper.make_node('Concat', ['half', 'half'], [output.name], axis=1))
+    output.type.tensor_type.shape.dim[1].dim_value = 32
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
+        (taking_bytes, r'takes pixel_values as tensor\(uint8\): known are tensor\(int64\)'),
+        (twice_as_wide, 'embeddings of texts have 16 numbers and those of images 32: expected both sides of one model'),
         (renamed, r'takes pixel_values and gives pooler_output: expected one side of CLIP with its projection'),
         (taking_four, 'takes 4 inputs at once, no more and no fewer'),
     ],
@@ -202,12 +242,17 @@ def test_a_model_of_another_kind_is_told(onnx_files, tmp_path, change, words):
 @pytest.mark.parametrize(
     ('file', 'content', 'words'),
     [
-        ('preprocessor_config.json', '{"size": 32}', "not one of CLIP .*'crop_size'"),
-        ('preprocessor_config.json', '{"size": 32, "do_center_crop": false}', 'images of any shape'),
-        ('preprocessor_config.json', '{"size": 32, "crop_size": 64}', '64 x 64 of 32 x 32 pixels'),
+        ('preprocessor_config.json', '{"size": 32}', r'not one of CLIP \(224 x 224 of 32 x 32 pixels\)'),
+        (
+            'preprocessor_config.json',
+            '{"size": 48, "crop_size": 40}',
+            'images of 32 x 32 pixels and .* makes them 40 x 40',
+        ),
         ('preprocessor_config.json', '[]', 'holds a list: expected an object'),
         ('tokenizer_config.json', '{', 'is no JSON'),
         ('tokenizer_config.json', '{"pad_token": "<pad>"}', "has no '<pad>'"),
+        ('tokenizer_config.json', '{"pad_token": {"x": 1}}', "has no {'x': 1}, with which"),
+        ('tokenizer_config.json', '{"pad_token": 7}', 'has no 7, with which'),
         ('vision_model.onnx', None, "has no vision_model.onnx: expected it in '"),
     ],
 )
@@ -218,108 +263,11 @@ def test_files_of_another_kind_are_told(onnx_files, tmp_path, file, content, wor
         Client().get_model(f'onnx:{folder}').encode(text='a')
 
 
-@pytest.mark.parametrize(
-    ('name', 'words'),
-    [
-        ('onnx:/no/such', "has no preprocessor_config.json: expected it in '/no/such'"),
-        ('onnx:', 'has no preprocessor_config.json'),
-        ('onnx:/no/such?variant=../x', "no variant '../x'"),
-        ('onnx:/no/such?device=cpu', "the option 'device': known are variant"),
-    ],
-)
-def test_a_name_of_no_use_is_a_sentence(name, words):
-    with pytest.raises(ConfigurationError, match=words):
-        Client().get_model(name).encode(text='a')
-
-
 def test_a_file_that_is_no_model_is_an_error(onnx_files, tmp_path):
     folder = shutil.copytree(onnx_files, tmp_path / 'model')
     (folder / 'text_model.onnx').write_bytes(b'nothing')
     with pytest.raises(ServerError, match='could not be loaded'):
         Client().get_model(f'onnx:{folder}').encode(text='a')
-
-
-# -- a repository of the hub
-
-
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True)
-
-
-@pytest.fixture
-def hub(onnx_files, monkeypatch):
-    """A server that has the files as the hub has those of `somebody/clip`, and notes which were fetched."""
-    fetched = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer()
-
-        def do_GET(self):
-            content = self.answer()
-            if content:
-                fetched.append(self.path.rpartition('/')[2])
-                self.wfile.write(content)
-
-        def answer(self):
-            repository, _, file = self.path.partition('/resolve/main/')
-            path = onnx_files / file.rpartition('/')[2]
-            there = repository == '/somebody/clip' and path.is_file() and file.startswith('onnx/') == ('.onnx' in file)
-            content = path.read_bytes() if there else b''
-            self.send_response(200 if there else 404)
-            self.send_header('Content-Length', str(len(content)))
-            if there:
-                self.send_header('ETag', f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header('X-Repo-Commit', 40 * 'a')
-            else:
-                known = repository == '/somebody/clip'
-                self.send_header('X-Error-Code', 'EntryNotFound' if known else 'RepoNotFound')
-            self.end_headers()
-            return content
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setattr(constants, 'ENDPOINT', f'http://127.0.0.1:{server.server_port}')
-        monkeypatch.setattr(
-            constants, 'HUGGINGFACE_CO_URL_TEMPLATE', constants.ENDPOINT + '/{repo_id}/resolve/{revision}/{filename}'
-        )
-        yield fetched
-        server.shutdown()
-        thread.join()
-
-
-def test_a_repository_is_fetched_once(hub, empty_cache, own, photos, monkeypatch):
-    check(OnnxClipEngine('onnx:somebody/clip').encode_image(photos, {}), own(images=photos))
-    assert sorted(hub) == [
-        'preprocessor_config.json',
-        'text_model.onnx',
-        'tokenizer.json',
-        'tokenizer_config.json',
-        'vision_model.onnx',
-    ]
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    check(OnnxClipEngine('onnx:somebody/clip').encode_text(TEXTS, {}), own(texts=TEXTS))
-    assert len(hub) == 5
-
-
-@pytest.mark.parametrize('name', ['onnx:somebody/clip?variant=lost', 'onnx:nobody/clip'])
-def test_what_the_hub_does_not_have_is_told(hub, empty_cache, name):
-    with pytest.raises(ConfigurationError, match='the model hub has none that it would give: check the name'):
-        Client().get_model(name).encode(text='a')
-
-
-def test_a_hub_out_of_reach_is_told(empty_cache, monkeypatch):
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    with pytest.raises(ConfigurationError) as caught:
-        Client().get_model('onnx:Xenova/clip-vit-base-patch32').encode(text='a')
-    assert 'hf download Xenova/clip-vit-base-patch32 preprocessor_config.json' in str(caught.value)
-    assert "ask for 'onnx:/directory'" in str(caught.value)
 
 
 class TestConformance(EngineConformance):

@@ -290,6 +290,24 @@ def test_it_answers_what_it_has_taken(server_python, tmp_path, wire):
         assert started.process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.skipif(not Path('/proc').exists(), reason='needs /proc')
+def test_a_signal_to_all_processes_costs_no_answer(server_python, tmp_path):
+    """As systemd sends it, to each process of a service."""
+    with service(server_python, tmp_path, 'named', '--replicas', '3') as started, Client(retry=ONCE) as client:
+        replicas, models = set(), [client.get_model(started.urls[wire]) for wire in WIRES]
+        while len(replicas) < 3:
+            replicas |= processes(models[0])
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(one.encode, text='hello', sleep=3.0, begun=str(i)) for i, one in enumerate(models)]
+            while not all((tmp_path / str(i)).exists() for i in range(3)):
+                time.sleep(0.01)
+            for process in (started.process.pid, *replicas):
+                os.kill(process, signal.SIGTERM)
+            assert {int(one.result()[0].embedding[1]) for one in asked} == replicas
+        assert started.process.wait(TIMEOUT) == 0
+        assert not any(Path(f'/proc/{one}').exists() for one in replicas)
+
+
 def large(size):
     message = DataRequestProto(header={'exec_endpoint': '/encode'})
     message.data.docs.docs.add(text='x' * size)

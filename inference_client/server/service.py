@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 from .._registered import missing_extra
 from ..errors import ConfigurationError, ServerError
 from .access_log import AccessLog
+from .descriptors import BriefHandler, raise_limit
 
 if TYPE_CHECKING:
     from .desk import Desk
@@ -61,9 +62,11 @@ def _tasks(settings: Settings) -> Mapping[str, frozenset[str]]:
 
 
 async def _until_a_signal(settings: Settings, tasks: Mapping[str, frozenset[str]], say: Callable[[str], Any]) -> None:
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    raise_limit()
+    loop.set_exception_handler(BriefHandler())
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     await asyncio.sleep(0)  # one that came meanwhile
     if not stop.is_set():

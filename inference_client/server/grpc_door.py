@@ -97,8 +97,8 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _discover(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         asker = _asker(context)
         try:
-            self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
-            tasks = self._desk.models.find(asker.model).tasks
+            with self._desk.gate.noted(asker.token, asker.peer, asker.protocol, DISCOVERY):
+                tasks = self._desk.models.find(asker.model).tasks
         except Refusal as refusal:
             return await _refuse(context, refusal)
         return EndpointsProto(endpoints=[f'/{task}' for task in tasks]).SerializeToString()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Tuple
 
 from ._config import Settings
 from ._http import Deadline, Session, reason_of
 from ._spec import ModelSpec
 from ._tls import check_secrecy, client_files, trusted
-from ._wire.status import http_failure
+from ._wire.status import http_failure, wait_of
 from .errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -26,11 +26,12 @@ from .errors import (
     unreachable,
 )
 
+Answer = Tuple[int, bytes, Mapping[str, str]]  # status, body, headers
 TIMEOUT = (5.0, 30.0)  # seconds: to connect, and for each read; their sum is for all of it
 
 
-def find_model(name: str, settings: Settings) -> ModelSpec:
-    """Ask the directory for a model.
+def find_model(name: str, settings: Settings, seconds: float) -> ModelSpec:
+    """Ask the directory for a model, within so many seconds.
 
     Raises:
         ModelNotFoundError: it knows no model of that name.
@@ -39,29 +40,29 @@ def find_model(name: str, settings: Settings) -> ModelSpec:
         ConfigurationError: the token would travel in plain text to another machine.
     """
     with _asking(f'look-up of model {name!r}', settings):
-        return _spec_of(name, settings, *_get({'model_name': name}, settings))
+        return _spec_of(name, settings, *_get({'model_name': name}, settings, seconds))
 
 
-async def find_model_async(name: str, settings: Settings) -> ModelSpec:
+async def find_model_async(name: str, settings: Settings, seconds: float) -> ModelSpec:
     """As `find_model`, in an event loop."""
     with _asking(f'look-up of model {name!r}', settings):
-        return _spec_of(name, settings, *await _get_async({'model_name': name}, settings))
+        return _spec_of(name, settings, *await _get_async({'model_name': name}, settings, seconds))
 
 
-def list_models(settings: Settings) -> list[ModelSpec]:
-    """Ask the directory for all models.
+def list_models(settings: Settings, seconds: float) -> list[ModelSpec]:
+    """Ask the directory for all models, within so many seconds.
 
     Raises:
         InferenceError: as `find_model`.
     """
     with _asking('list of models', settings):
-        return _specs_of(settings, *_get({}, settings))
+        return _specs_of(settings, *_get({}, settings, seconds))
 
 
-async def list_models_async(settings: Settings) -> list[ModelSpec]:
+async def list_models_async(settings: Settings, seconds: float) -> list[ModelSpec]:
     """As `list_models`, in an event loop."""
     with _asking('list of models', settings):
-        return _specs_of(settings, *await _get_async({}, settings))
+        return _specs_of(settings, *await _get_async({}, settings, seconds))
 
 
 @contextmanager
@@ -84,9 +85,8 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {'Authorization': settings.token} if settings.token else {}
 
 
-def _get(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
-    """Status and body of the directory's answer."""
-    with Session(settings.trust_env) as session, Deadline(sum(TIMEOUT)) as deadline:
+def _get(params: Mapping[str, str], settings: Settings, seconds: float) -> Answer:
+    with Session(settings.trust_env) as session, Deadline(min(sum(TIMEOUT), seconds)) as deadline:
         try:
             answer = session.get(
                 _url(settings),
@@ -101,16 +101,16 @@ def _get(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
             raise (_late() if deadline.passed(error) else _out_of_reach(error, settings)) from error
     if deadline.over:  # the body may be a part only
         raise _late()
-    return answer.status_code, answer.content
+    return answer.status_code, answer.content, answer.headers
 
 
-async def _get_async(params: Mapping[str, str], settings: Settings) -> tuple[int, bytes]:
+async def _get_async(params: Mapping[str, str], settings: Settings, seconds: float) -> Answer:
     import aiohttp
 
     from ._http_aio import get
 
     try:
-        return await get(_url(settings), params, _headers(settings), settings, sum(TIMEOUT))
+        return await get(_url(settings), params, _headers(settings), settings, min(sum(TIMEOUT), seconds))
     except asyncio.TimeoutError as error:
         raise _late() from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -129,30 +129,30 @@ def _out_of_reach(error: Exception, settings: Settings) -> ConnectionFailedError
     )
 
 
-def _spec_of(name: str, settings: Settings, status: int, content: bytes) -> ModelSpec:
+def _spec_of(name: str, settings: Settings, status: int, content: bytes, headers: Mapping[str, str]) -> ModelSpec:
     if status == 404:
         raise ModelNotFoundError(f'no model {name!r} there: check the name, or give the URL of its server')
-    return _parse(name, _json(settings, status, content))
+    return _parse(name, _json(settings, status, content, headers))
 
 
-def _specs_of(settings: Settings, status: int, content: bytes) -> list[ModelSpec]:
+def _specs_of(settings: Settings, status: int, content: bytes, headers: Mapping[str, str]) -> list[ModelSpec]:
     if status == 404:
         raise ProtocolError('there is no list of models: is this a model directory?')
-    answer = _json(settings, status, content)
+    answer = _json(settings, status, content, headers)
     models = answer.get('models') if isinstance(answer, dict) else None
     if not isinstance(models, list):
         raise ProtocolError('the answer has no list of "models": is this a model directory, and does it have one?')
     return [_parse(None, model) for model in models]
 
 
-def _json(settings: Settings, status: int, content: bytes) -> Any:
+def _json(settings: Settings, status: int, content: bytes, headers: Mapping[str, str]) -> Any:
     if status in (401, 403) and not settings.token:
         raise AuthenticationError(
             'the model directory wants a token: give Client(token=...), set JINA_AUTH_TOKEN, '
             'or run inference-client login'
         )
     if status != 200:
-        raise http_failure(status, '')
+        raise http_failure(status, '', wait_of(headers))
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

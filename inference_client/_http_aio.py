@@ -24,8 +24,8 @@ def tls_for(url: str, options: Certificates) -> ssl.SSLContext | bool:
 
 async def get(
     url: str, params: Mapping[str, str], headers: Mapping[str, str], settings: Settings, seconds: float
-) -> tuple[int, bytes]:
-    """Status and body of one answer; redirects are not followed."""
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """Status, body and headers of one answer; redirects are not followed."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session, session.get(
         url,
         params=params,
@@ -34,4 +34,4 @@ async def get(
         proxy=proxy_for(url, settings.trust_env),
         allow_redirects=False,
     ) as answer:
-        return answer.status, await answer.read()
+        return answer.status, await answer.read(), answer.headers

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, AsyncIterable, AsyncIterator, Awaitable, 
 
 from docarray import Document, DocumentArray
 
+from ._again import again_async
 from ._base_client import BaseClient
 from ._calls import Tasks
 from ._directory import find_model_async, list_models_async
 from ._drivers import answer_to
 from ._drivers_aio import drive_async
 from ._login import login_in_browser
-from ._policies import RETRY, TIMEOUTS, Backoff
+from ._policies import RETRY, TIMEOUTS, Backoff, timeouts_of
 from ._source import AsyncIterableSource, AsyncSource
 from .client import Client
 from .errors import AuthenticationError, TransportError
@@ -130,8 +131,13 @@ class AsyncModel(Tasks[Awaitable[DocumentArray]]):
                 await asyncio.sleep(waiting.pause)
 
     async def capabilities(self, timeout: float | Timeouts | None = None) -> Capabilities:
+        async def ask(left: float) -> Capabilities:
+            with self._explained('capabilities'):
+                return await self._transport.capabilities(limits.within(left))
+
         with self._explained('capabilities'):
-            return self._completed(await self._transport.capabilities(self._limits(timeout)))
+            limits = timeouts_of(timeout, self._timeouts)
+            return self._completed(await again_async(ask, self._retry, limits.total))
 
     async def profile(
         self,
@@ -199,9 +205,9 @@ class AsyncClient(BaseClient[AsyncModel]):
         transport = self._transport(url).asynchronous(url, self._options(spec))
         return AsyncModel(spec, transport, self._timeouts, self._retry)
 
-    async def _asked(self, ask: Callable[[Settings], Awaitable[A]]) -> A:
+    async def _asked(self, ask: Callable[[Settings, float], Awaitable[A]]) -> A:
         try:
-            return await ask(self._settings)
+            return await again_async(partial(ask, self._settings), self._retry, self._timeouts.total)
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -210,4 +216,4 @@ class AsyncClient(BaseClient[AsyncModel]):
             if settings is None:
                 raise
             self._settings = settings
-            return await ask(self._settings)
+            return await again_async(partial(ask, self._settings), self._retry, self._timeouts.total)

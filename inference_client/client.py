@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Callable, TypeVar
 
+from ._again import again
 from ._base_client import BaseClient
 from ._directory import find_model, list_models
 from ._login import login_in_browser
@@ -88,10 +89,10 @@ class Client(BaseClient['Model']):
 
         return Model(spec, self._transport(url)(url, self._options(spec)), self._timeouts, self._retry)
 
-    def _asked(self, ask: Callable[[Settings], R]) -> R:
+    def _asked(self, ask: Callable[[Settings, float], R]) -> R:
         """What the directory answers, after a login in the browser if it wants one."""
         try:
-            return ask(self._settings)
+            return again(partial(ask, self._settings), self._retry, self._timeouts.total)
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -99,4 +100,4 @@ class Client(BaseClient['Model']):
             if settings is None:
                 raise
             self._settings = settings
-            return ask(self._settings)
+            return again(partial(ask, self._settings), self._retry, self._timeouts.total)

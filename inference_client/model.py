@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generator, Iterable, Iterator, TypeVar, o
 
 from docarray import Document, DocumentArray
 
+from ._again import again
 from ._calls import Tasks
 from ._drivers import answer_to, drive
-from ._policies import RETRY, TIMEOUTS, Backoff
+from ._policies import RETRY, TIMEOUTS, Backoff, timeouts_of
 from ._source import Source
 from .errors import TransportError
 
@@ -164,8 +165,14 @@ class Model(Tasks[DocumentArray]):
             TransportError: the server cannot be asked.
             AuthenticationError: the server refused the token.
         """
+
+        def ask(left: float) -> Capabilities:
+            with self._explained('capabilities'):
+                return self._transport.capabilities(limits.within(left))
+
         with self._explained('capabilities'):
-            return self._completed(self._transport.capabilities(self._limits(timeout)))
+            limits = timeouts_of(timeout, self._timeouts)
+            return self._completed(again(ask, self._retry, limits.total))
 
     def profile(
         self,

@@ -31,6 +31,7 @@ class Directory:
         token: what `Authorization` must be, or None for anything.
         raw: bytes that it sends in place of an HTTP response, or None.
         answer: status, headers and body that it sends in place of a look-up, or None.
+        first: answers that it sends before that, one a look-up.
         silent: `'headers'` or `'body'`: where it stops to send, and waits until it is closed.
         asked: the requests, in order.
     """
@@ -40,11 +41,14 @@ class Directory:
     token: str | None = TOKEN
     raw: bytes | None = None
     answer: tuple | None = None
+    first: list = field(default_factory=list)
     silent: str = ''
     asked: list = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
     def look_up(self, path: str, name: str | None, authorization: str | None) -> tuple:
+        if self.first:
+            return self.first.pop(0)
         if self.answer is not None:
             return self.answer
         if self.token is not None and authorization != self.token:

@@ -87,6 +87,14 @@ def test_of_a_grpc_server_that_tells_nonsense():
         capabilities(b'\xff')
 
 
+@pytest.mark.parametrize('door', DOORS.values())
+def test_it_is_asked_again_where_that_may_help(door):
+    with door(retry=RetryPolicy(attempts=3, initial=0)) as client, pytest.raises(ConnectionFailedError) as caught:
+        client.get_model('http://127.0.0.1:1').capabilities()
+    assert 'after 3 attempts' in str(caught.value)
+    assert len(caught.value.attempts) == 3
+
+
 def test_of_a_model_whose_tasks_a_directory_knows(client, server):
     models = {'clip': {'endpoints': {'grpc': server['grpc']}, 'tasks': ['encode', 'rank']}}
     with model_directory(models, token=None) as directory, type(client)(TOKEN, api_endpoint=directory.url) as own:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +30,13 @@ from inference_client import (
     ModelSpec,
     MultimodalEngine,
     ProtocolError,
+    RateLimitError,
     RequestTimeoutError,
     Response,
+    RetryPolicy,
     ServerError,
     TaskFallbackWarning,
+    Timeouts,
     Transport,
     TransportError,
     TransportOptions,
@@ -375,6 +379,47 @@ def test_a_directory_that_recovers_is_asked_again(client, directory):
         client.get_model(VIT)
     directory.answer = None
     assert client.get_model(VIT).url == 'toy://grpc'
+
+
+@pytest.mark.parametrize('status', [429, 503])
+def test_a_look_up_waits_as_long_as_the_directory_says(directory, door, status):
+    directory.first = [(status, {'Retry-After': '1'}, {})]
+    with door(TOKEN, api_endpoint=directory.url) as client:
+        begun = time.monotonic()
+        assert client.get_model(VIT).url == 'toy://grpc'
+        assert time.monotonic() - begun >= 1
+        directory.first = [(status, {'Retry-After': '0'}, {})]
+        assert len(client.list_models()) == len(directory.models)
+    assert len(directory.asked) == 4
+
+
+def test_a_look_up_ends_with_its_attempts(directory, door):
+    directory.answer = (500, {}, {})
+    retry = RetryPolicy(attempts=2, initial=0)
+    with door(TOKEN, api_endpoint=directory.url, retry=retry) as client, pytest.raises(ServerError) as caught:
+        client.get_model(VIT)
+    assert str(caught.value).endswith('500 (after 2 attempts)')
+    assert len(caught.value.attempts) == len(directory.asked) == 2
+
+
+@pytest.mark.parametrize('status', [429, 503])
+def test_a_look_up_ends_with_its_time(directory, door, status):
+    directory.answer = (status, {'Retry-After': '2'}, {})
+    with door(TOKEN, api_endpoint=directory.url, timeouts=Timeouts(total=3.0)) as client:
+        begun = time.monotonic()
+        with pytest.raises((ServerError, RateLimitError), match=str(status)):
+            client.get_model(VIT)
+        assert time.monotonic() - begun < 3
+    assert len(directory.asked) == 2
+
+
+def test_an_attempt_at_a_look_up_has_no_more_than_the_time_that_is_left(directory, door):
+    directory.silent = 'headers'
+    with door(TOKEN, api_endpoint=directory.url, timeouts=Timeouts(total=0.5)) as client:
+        begun = time.monotonic()
+        with pytest.raises(RequestTimeoutError):
+            client.get_model(VIT)
+        assert time.monotonic() - begun < 5
 
 
 def closed_port():

@@ -345,3 +345,36 @@ def test_nothing_written_names_a_host_that_is_not_this_machine(folder):
     text = ''.join(path.read_text() for path in Path(folder).iterdir())
     assert 'http://' not in text
     assert 'https://' not in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'extras'),
+    [
+        ([], 'server,local'),
+        (['echo'], 'server'),
+        (['ViT-B-32::openai'], 'server,clip'),
+        (['echo', 'embedded', 'clip:/x.pt?arch=ViT-B-32', 'blip2:/models/x'], 'server,local,clip,blip2'),
+        (['ViT-B-32::openai', '--config', 'unused.toml'], 'server,clip'),
+    ],
+)
+def test_the_image_has_the_extras_that_the_models_need(folder, tmp_path, monkeypatch, arguments, extras):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'unused.toml').write_text('[[models]]\nengine = "embedded"\n')
+    export('docker-compose', folder, '--', *arguments)
+    assert f'.whl)[{extras}]"' in (folder / 'Dockerfile').read_text()
+
+
+def test_the_models_of_a_configuration_need_extras_too(folder, tmp_path):
+    (tmp_path / 'mine.toml').write_text('[[models]]\nname = "big"\nengine = "ViT-B-32::openai"\n')
+    export('kubernetes', folder, '--', '--config', tmp_path / 'mine.toml')
+    assert '[server,clip]' in (folder / 'Dockerfile').read_text()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [(['--public-url', 'foo://x'], "'foo://x': expected a URL"), (['nosuchmodel'], "unknown engine 'nosuchmodel'")],
+)
+def test_what_serve_refuses_is_not_written(folder, capsys, arguments, words):
+    assert run(['export', 'docker-compose', str(folder), '--', *arguments]) != 0
+    assert words in capsys.readouterr().err
+    assert not folder.exists()

@@ -57,6 +57,7 @@ LAYERS = [
     {'_batches', '_builtins', '_inputs', '_login', '_wire', 'engines.base', 'tasks.base', 'transports.base'},
     {
         '_checks',
+        '_again',
         '_directory',
         '_drivers',
         '_exchange',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -151,6 +152,13 @@ def test_a_program_that_says_something_else_is_tried_again(monkeypatch, tmp_path
     monkeypatch.setattr(sys, 'executable', program(tmp_path, 'echo hello'))
     watched(lambda one: len(warnings(caplog)) > 1)
     assert 'could not be started (JSONDecodeError' in warnings(caplog)[0]
+
+
+def test_a_process_that_does_not_end_with_its_input_is_killed(monkeypatch, tmp_path):
+    monkeypatch.setattr(replica, 'STOP_TIMEOUT', 0.1)
+    monkeypatch.setattr(sys, 'executable', program(tmp_path, "echo '{}'\nexec sleep 3600"))
+    (process,) = watched(lambda one: one.up and one._process)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_the_log_says_why_it_is_not_started_again(monkeypatch, tmp_path, caplog):

@@ -122,6 +122,18 @@ def test_what_needs_no_token_tells_nothing(guarded, method, path):
     assert 'echo' not in answer.text
 
 
+def test_the_description_says_which_paths_want_a_token(guarded):
+    told = requests.get(f'{guarded.urls["http"]}/openapi.json', timeout=TIMEOUT).json()
+    assert told['components']['securitySchemes'][next(iter(told['security'][0]))]['scheme'] == 'bearer'
+    for path, operations in told['paths'].items():
+        for method, operation in operations.items():
+            url = guarded.urls['http'] + path.replace('{model}', 'echo')
+            refused = requests.request(method, url, json={'data': []}, timeout=TIMEOUT).status_code == 401
+            assert refused == (operation.get('security') != []), path
+            assert {'401', '500'} <= set(operation['responses'])
+    assert '/models/{model}/status' in told['paths']
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_method_of_grpc_wants_a_good_token(guarded, kind):
     token = metadata(guarded.wrong[kind])

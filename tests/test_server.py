@@ -249,7 +249,7 @@ def test_an_address_of_another_machine(server_python, tmp_path):
 def test_an_unknown_model(server_python):
     (line,) = failed(server_python, 'nope')
     assert line.startswith("Error: unknown engine 'nope': known are ")
-    assert line.endswith(', echo, embedded')
+    assert line.endswith(', echo, embedded, onnx:*')
 
 
 @needs_proc

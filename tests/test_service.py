@@ -139,12 +139,16 @@ def test_a_model_that_starts(running, door, wire):
 
 @pytest.mark.parametrize('wire', WIRES)
 def test_a_model_that_failed(running, door, wire):
-    with door(retry=ONCE) as client:
+    """It is asked once: it will not come up."""
+    with door(retry=RetryPolicy(initial=0)) as client:
         model = client.get_model(at(running, wire, 'broken'))
         assert not is_ready(model)
         with pytest.raises(ServerError, match='could not be started') as caught:
             model.encode(text='hello')
         assert '/secret' not in str(caught.value)
+        assert 'try again' not in str(caught.value)
+        assert not caught.value.transient
+        assert len(caught.value.attempts) == 1
 
 
 def is_ready(model):
@@ -290,6 +294,57 @@ def test_it_answers_what_it_has_taken(server_python, tmp_path, wire):
         assert started.process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.skipif(not Path('/proc').exists(), reason='needs /proc')
+def test_a_signal_to_all_processes_costs_no_answer(server_python, tmp_path):
+    """As systemd sends it, to each process of a service."""
+    with service(server_python, tmp_path, 'named', '--replicas', '3') as started, Client(retry=ONCE) as client:
+        replicas, models = set(), [client.get_model(started.urls[wire]) for wire in WIRES]
+        while len(replicas) < 3:
+            replicas |= processes(models[0])
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(one.encode, text='hello', sleep=3.0, begun=str(i)) for i, one in enumerate(models)]
+            while not all((tmp_path / str(i)).exists() for i in range(3)):
+                time.sleep(0.01)
+            for process in (started.process.pid, *replicas):
+                os.kill(process, signal.SIGTERM)
+            assert {int(one.result()[0].embedding[1]) for one in asked} == replicas
+        assert started.process.wait(TIMEOUT) == 0
+        assert not any(Path(f'/proc/{one}').exists() for one in replicas)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(server_python, tmp_path, number):
+    with service(server_python, tmp_path, 'named') as started, Client(retry=ONCE) as client:
+        model = client.get_model(started.urls['grpc'])
+        (replica,) = processes(model)
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(model.encode, text='hello', sleep=25.0, begun='begun')
+            while not (tmp_path / 'begun').exists():
+                time.sleep(0.01)
+            for _ in range(2):  # which are one
+                started.process.send_signal(number)
+            time.sleep(1)
+            assert started.process.poll() is None
+            started.process.send_signal(number)
+            assert started.process.wait(5) == 128 + number
+            assert isinstance(asked.exception(), TransportError)
+        assert 'by a second signal' in started.log
+        while Path(f'/proc/{replica}').exists():
+            time.sleep(0.01)
+
+
+def test_it_goes_on_when_nobody_reads_what_it_says(server_python, tmp_path):
+    with service(server_python, tmp_path, 'slow', settle=False) as started, Client() as client:
+        started.process.stdout.close()
+        (tmp_path / 'go on').touch()
+        model = client.get_model(started.urls['grpc'])
+        model.wait_until_ready(TIMEOUT)
+        time.sleep(0.5)
+        assert model.is_ready()
+        assert started.stop() == 0
+        assert not started.log
+
+
 def large(size):
     message = DataRequestProto(header={'exec_endpoint': '/encode'})
     message.data.docs.docs.add(text='x' * size)
@@ -399,6 +454,36 @@ def test_bytes_that_are_no_request(running, wire):
             socket.send(b'\xff\xff')
             status = DataRequestProto.FromString(socket.recv(TIMEOUT)).header.status
             assert 'not a DataRequestProto' in status.description
+
+
+@pytest.mark.parametrize(
+    ('body', 'words'),
+    [
+        (b'{"data": [7]}', '"data" has at 0 what is neither a text nor an object'),
+        (b'{"data": 3}', '"data" is not a list of documents'),
+        (b'{"data": [], "header": 7}', '"header" is not an object'),
+        (b'{"data": [], "parameters": [7]}', '"parameters" is not an object'),
+        (b'{"data": [{"tags": 7}]}', 'the request cannot be read'),
+        (b'{"data": [{"scores": [7]}]}', 'the request cannot be read'),
+        (b'{"data": [{"matches": 7}]}', 'the request cannot be read'),
+        (b'{"data": [{"matches": [7]}]}', 'the request cannot be read'),
+    ],
+)
+def test_what_is_wrong_with_json_is_said_in_its_own_words(running, body, words):
+    headers = {'Content-Type': 'application/json'}
+    answer = requests.post(f'{running.urls["http"]}/post', body, headers=headers, timeout=TIMEOUT)
+    assert answer.status_code == 400
+    assert words in answer.json()['detail']
+    assert not re.search("object has no|'int'|NoneType|<class|subscriptable|iterable", answer.json()['detail'])
+
+
+@pytest.mark.parametrize('path', ['/', '/ready', '/status', '/models/named/status', '/api/v1/models/', '/openapi.json'])
+def test_head_is_get_without_a_body(running, path):
+    url = running.urls['http'] + path
+    head, got = requests.head(url, timeout=TIMEOUT), requests.get(url, timeout=TIMEOUT)
+    assert (head.status_code, head.headers['Content-Type']) == (got.status_code, got.headers['Content-Type'])
+    assert head.content == b''
+    assert requests.head(f'{running.urls["http"]}/post', timeout=TIMEOUT).status_code == 405
 
 
 # -- clients that do not read

@@ -334,6 +334,19 @@ def test_a_client_waits_until_it_is_let_in(server_python, tmp_path, store, token
         assert [model.encode(text='hello')[0].embedding[0] for _ in range(3)] == [5] * 3
 
 
+def test_look_ups_wait_until_they_are_let_in_and_what_a_model_can_do_is_told_at_once(
+    server_python, tmp_path, store, tokens, door
+):
+    options = ['--token-file', str(store.path), '--rate', '1', '--burst', '1']
+    with service(server_python, tmp_path, 'named', *options) as started:
+        with door(token=tokens['good'], retry=ONCE) as client:
+            client.get_model(started.urls['grpc']).encode(text='hello')
+            for url in started.urls.values():
+                assert client.get_model(url).capabilities().tasks == {'encode'}
+        with door(token=tokens['good'], api_endpoint=f'{started.urls["http"]}/api/v1') as client:
+            assert [[one.name for one in client.list_models()] for _ in range(3)] == [['named']] * 3
+
+
 # -- messages over HTTP
 
 
@@ -490,6 +503,29 @@ def test_the_directory_over_tls(secure, tokens):
             model = client.get_model('named', protocol=protocol)
             assert model.url.startswith(f'{scheme}://localhost:')
             assert model.encode(text='hello')[0].embedding[0] == 5
+
+
+def test_a_key_with_a_password_is_an_error_and_no_question(server_python, tmp_path):
+    serialization = pytest.importorskip('cryptography.hazmat.primitives.serialization')
+    pair = pytest.importorskip('trustme').CA().issue_cert('localhost')
+    cert, key = tmp_path / 'cert.pem', tmp_path / 'key.pem'
+    cert.write_bytes(pair.cert_chain_pems[0].bytes())
+    plain = serialization.load_pem_private_key(pair.private_key_pem.bytes(), None)
+    locked = serialization.BestAvailableEncryption(b'secret')
+    key.write_bytes(plain.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    options = ['--no-auth', '--tls-cert', str(cert), '--tls-key', str(key)]
+    with subprocess.Popen(
+        [server_python, '-m', 'inference_client', 'serve', 'echo', *options],
+        stdin=subprocess.PIPE,  # where nobody answers
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.wait(TIMEOUT) == 1
+            assert 'the key without a password' in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_certificates_that_cannot_be_used(server_python, tmp_path):

@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+import requests
 from services import service
 
 from inference_client import Client, ConfigurationError, ServerError
@@ -117,6 +118,30 @@ def test_a_peer_is_its_address_over_grpc_too(peer, address):
     assert address_of(peer) == address
 
 
+def test_the_access_log_says_who_looks_at_what(configured):
+    started, token, log = configured
+    before = len(lines(log))
+    seen = []
+    for path, outcome in (
+        ('/api/v1/models/', 'ok'),
+        ('/api/v1/models/?model_name=one', 'ok'),
+        ('/api/v1/models/?model_name=none', '404'),
+        ('/models/one/status', 'ok'),
+        ('/metrics', 'ok'),
+    ):
+        requests.get(started.urls['http'] + path, headers={'Authorization': token}, timeout=60)
+        known = path.partition('?')[0].replace('/models/one', '')
+        seen.append(('127.0.0.1', 'http', known, outcome))
+    requests.get(f'{started.urls["http"]}/ready', timeout=60)
+    with Client(token, trust_env=False) as client:
+        client.get_model(started.urls['grpc']).capabilities()
+    seen.append(('127.0.0.1', 'grpc', '/jina.JinaDiscoverEndpointsRPC/endpoint_discovery', 'ok'))
+    new = lines(log)[before:]
+    assert [(line['peer'], line['protocol'], line['path'], line['outcome']) for line in new] == seen
+    assert len({line['token'] for line in new}) == 1
+    assert new[0]['token']
+
+
 def test_a_line_on_standard_error_is_there_at_once(server_python, tmp_path):
     """And not when 8 KiB are, which a process that is killed never writes."""
     with service(server_python, tmp_path, 'named', '--access-log', '-', PYTHONUNBUFFERED='') as started:
@@ -183,6 +208,18 @@ def test_a_model_has_the_name_of_its_engine_and_the_replicas_of_all_unless_it_sa
         ('max-batch = 0', "'--max-batch'"),
         ('grpc-port = 70000', "'--grpc-port'"),
         ('config = "other.toml"', "'config'"),
+        ('no-auth = 1', "'--no-auth': 1 in the configuration: expected true or false"),
+        ('no-auth = "yes"', "'--no-auth': 'yes' in the configuration: expected true or false"),
+        ('replicas = 2.7', "'--replicas': 2.7 in the configuration: expected a whole number"),
+        ('replicas = true', "'--replicas': True in the configuration: expected a whole number"),
+        ('rate = true', "'--rate': True in the configuration: expected a number"),
+        ('rate = nan', 'the rate is nan: expected a number'),
+        ('tls-cert = ["a"]', "'--tls-cert': ['a'] in the configuration: expected a text"),
+        ('host = 5', "'--host': 5 in the configuration: expected a text"),
+        ('public-urls = 5', 'public-urls: 5 in the configuration: expected a list of URLs'),
+        ('public-urls = [5]', 'public-urls: [5] in the configuration: expected a list of URLs'),
+        ('public-urls = ["https://"]', "'--public-url': 'https://': expected a URL"),
+        ('public-urls = ["https://a:b"]', "'--public-url': 'https://a:b': expected a URL"),
     ],
 )
 def test_values_of_the_file_are_checked_as_those_of_the_command_line(tmp_path, text, words):

@@ -12,6 +12,8 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
+import time
 import zlib
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from peers import HOST
+from ports import free_ports
 from services import service
 from strategies import share
 from websockets.exceptions import ConnectionClosed
@@ -37,6 +40,7 @@ TIMEOUT = 30
 UNARY = '/jina.JinaSingleDataRequestRPC/process_single_data'
 CALL = '/jina.JinaRPC/Call'
 LEAKS = re.compile(r'Traceback|File "|\.py\b|site-packages|/(?:home|root|tmp|usr)/|0x[0-9a-f]{8}')
+HELLO, SETTINGS = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', b'\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0'  # and acknowledged
 SECRET = 'ict_' + 64 * 'a'
 
 
@@ -223,7 +227,8 @@ def request(text='hi', endpoint='/echo'):
 
 @pytest.fixture(scope='module')
 def channel(running):
-    with grpc.insecure_channel(f'{HOST}:{port_of(running, "grpc")}') as made:
+    options = [('grpc.max_send_message_length', -1)]
+    with grpc.insecure_channel(f'{HOST}:{port_of(running, "grpc")}', options) as made:
         yield made
 
 
@@ -325,6 +330,17 @@ def test_no_body_is_decompressed(running, encoding):
     before = memory(running)
     answer = post(running, packed, **{'Content-Encoding': encoding})
     assert answer.status_code in (400, 415)
+    assert memory(running) - before < 50  # MB
+
+
+@pytest.mark.parametrize('algorithm', [grpc.Compression.Gzip, grpc.Compression.Deflate])
+@pytest.mark.parametrize('method', [UNARY, CALL])
+def test_no_message_of_grpc_is_decompressed(running, channel, algorithm, method):
+    before = memory(running)
+    call = channel.stream_stream(method)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call(iter([request(' ' * 200_000_000)]), compression=algorithm, timeout=TIMEOUT))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert memory(running) - before < 50  # MB
 
 
@@ -452,6 +468,113 @@ def test_requests_that_do_not_come_are_not_waited_for(running):
         for connection in slow:
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(100) == b''
+
+
+@contextlib.asynccontextmanager
+async def grpc_served():
+    """Health of no models, over gRPC; gives the port."""
+    from inference_client.server.desk import Desk
+    from inference_client.server.gate import Gate
+    from inference_client.server.grpc_door import GrpcDoor
+    from inference_client.server.hosted import Models
+    from inference_client.server.settings import Limits
+
+    door, port = GrpcDoor(Desk(Models([]), Gate(), Limits())), free_ports(1)[0]
+    await door.open(f'{HOST}:{port}')
+    try:
+        yield port
+    finally:
+        await door.close(0)
+
+
+@pytest.mark.parametrize('sent', [b'', b'PRI * HTTP/2.0\r\n', HELLO + SETTINGS])
+def test_connections_of_grpc_that_do_nothing_are_closed(monkeypatch, sent):
+    """Whether they are no HTTP/2 yet, or have no call."""
+    from inference_client.server import strangers
+
+    monkeypatch.setattr(strangers, 'FIRST', 1.0)
+    monkeypatch.setattr(strangers, 'IDLE', 1.0)
+
+    async def ask():
+        async with grpc_served() as port:
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(sent)
+            with contextlib.suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+
+    asyncio.run(ask())
+
+
+MAIN = """
+import sys
+from inference_client.__main__ import main
+sys.argv[1:] = ['serve', 'echo', '--no-auth', '--grpc-port', '0', '--http-port', '0', '--ws-port', '0']
+main()
+"""
+
+
+@pytest.fixture
+def changed(server_python, tmp_path):
+    """Starts a service, in a process that does something else before; gives the URLs, and the standard error."""
+    with contextlib.ExitStack() as stack:
+
+        def start(code):
+            errors = tmp_path / 'stderr'
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [server_python, '-c', code + MAIN],
+                    stdout=subprocess.PIPE,
+                    stderr=stack.enter_context(errors.open('w')),
+                    text=True,
+                )
+            )
+            stack.callback(process.terminate)
+            said = [process.stdout.readline().strip() for _ in range(4)]
+            assert 'ready' in said[3], errors.read_text()
+            return said[:3], errors
+
+        yield start
+
+
+def test_a_model_that_rested_longer_than_a_connection_is_ready(changed):
+    urls, _ = changed('from inference_client.server import strangers; strangers.IDLE = 1.0')
+    with Client() as client:
+        models = [client.get_model(url) for url in urls]
+        for _ in range(3):
+            for model in models:
+                assert model.is_ready()
+            time.sleep(2.5)
+
+
+def limited(changed, soft, hard):
+    """The URL of HTTP and the standard error of a service with a soft and a hard limit of open files."""
+    pytest.importorskip('resource')
+    urls, errors = changed(f'import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))')
+    return urls[1], errors
+
+
+def crowd(stack, url, count):
+    for _ in range(count):
+        stack.enter_context(socket.create_connection((HOST, int(url.rpartition(':')[2])), TIMEOUT))
+
+
+def test_as_many_files_are_open_as_may_be(changed):
+    url, errors = limited(changed, 100, 1000)
+    with contextlib.ExitStack() as stack:
+        crowd(stack, url, 200)
+        assert requests.get(f'{url}/', timeout=TIMEOUT).status_code == 200
+        assert not errors.read_text()
+
+
+def test_connections_that_cannot_be_taken_have_one_line(changed):
+    url, errors = limited(changed, 100, 100)
+    with contextlib.ExitStack() as stack:
+        crowd(stack, url, 200)
+        time.sleep(3)
+    assert requests.get(f'{url}/', timeout=TIMEOUT).status_code == 200
+    (line,) = errors.read_text().splitlines()
+    assert 'a connection cannot be taken (Too many open files)' in line
 
 
 def test_over_tls_too_the_first_request_has_only_so_long():

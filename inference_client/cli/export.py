@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from .serve import CONFIGURED, models_to_host, serve
 
 if TYPE_CHECKING:
     from ..server.manifests import Hosting
+    from ..server.settings import ModelSettings
 
 QUANTITY = re.compile('[0-9]+([.][0-9]+)?(m|[KMGT]i?)?')
 NAME = re.compile('[a-z]([-a-z0-9]{0,61}[a-z0-9])?')
@@ -26,6 +28,14 @@ LEFT_OUT = {
     'tls_client_ca': 'TLS is what stands before the container speaks',
 }
 """Options of serve that are not taken, and why."""
+
+ENGINES = {
+    'inference_client.engines.embedded': 'local',
+    'inference_client.engines.onnx': 'local',
+    'inference_client.engines.clip': 'clip',
+    'inference_client.engines.blip2': 'blip2',
+}
+"""The extra of this package that each module of engines needs."""
 
 REPLACED = ('host', 'token_file')  # of these, what a configuration says is of no account in the container
 
@@ -41,8 +51,8 @@ OPTIONS = (
         help="Image of the container; else the service's name with the version of this package.",
     ),
     click.option(
-        '--extra', 'extras', multiple=True, metavar='EXTRA', default=('local',), show_default=True,
-        help='Extra of this package that the models need; once for each.',
+        '--extra', 'extras', multiple=True, metavar='EXTRA',
+        help='Extra of this package that the image has, once for each; else those that the models need.',
     ),
     click.option('--force', is_flag=True, help='Replace files that are there.'),
 )  # fmt: skip
@@ -133,7 +143,8 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
         raise click.BadParameter(f'{name!r}: expected small letters, digits and hyphens', param_hint="'--name'")
     with serve.make_context('serve', list(arguments)) as context:  # which checks them
         config = _text(context.params['config'])
-        models_to_host(context.params['models'], context.meta.get(CONFIGURED), context.params)
+        models = models_to_host(context.params['models'], context.meta.get(CONFIGURED), context.params)
+        extras = extras or _extras_of(models)
         for option, why in LEFT_OUT.items():
             source = context.get_parameter_source(option)
             if source is click.core.ParameterSource.DEFAULT_MAP and (option in REPLACED or not context.params[option]):
@@ -149,6 +160,21 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
     configured = ['--config', CONFIG_FILE] if config is not None else []
     arguments = ['--host', ALL_ADDRESSES, '--token-file', TOKEN_FILE, *configured, *_without_config(arguments)]
     return Hosting(name, image or f'{name}:{__version__}', arguments, ports, extras, drain, config=config, **sizes)
+
+
+def _extras_of(models: Sequence[ModelSettings]) -> Sequence[str]:
+    """The extras that the models need; raises if there is no such model."""
+    from .._plugins import plugins
+    from ..engines.loader import engine_class
+    from ..errors import MissingExtraError
+
+    found = []
+    for model in models:
+        with contextlib.suppress(MissingExtraError):  # here; the image has it
+            engine_class(model.engine)
+        target = str(plugins().find('engine', model.engine).target)
+        found += [extra for module, extra in ENGINES.items() if target.startswith(f'{module}:')]
+    return found
 
 
 def _text(path: str | None) -> str | None:

@@ -82,11 +82,13 @@ def _asked() -> str:
 
 def _try(token: str, endpoint: str, trust: dict[str, Any]) -> None:
     """Ask the directory for its list with the token, so that a refused one is not stored."""
+    from .._policies import RetryPolicy
     from ..client import Client
     from ..errors import AuthenticationError, ConfigurationError, InferenceError
 
+    once = RetryPolicy(attempts=1)
     try:
-        Client(token, api_endpoint=endpoint, **trust).list_models()
+        Client(token, api_endpoint=endpoint, retry=once, **trust).list_models()
     except (AuthenticationError, ConfigurationError):
         raise
     except InferenceError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+import os
+import sys
+from typing import Any, Callable, Collection, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import click
 
@@ -12,6 +15,13 @@ from .completion import engines
 CONFIGURED = f'{__name__}.models'
 LIMITS = Limits()  # the defaults
 PUBLIC = 'public-urls'  # in the configuration, where it is a list
+KINDS: Sequence[tuple[type, Collection[type], str]] = (
+    (click.types.BoolParamType, (bool,), 'true or false'),
+    (click.IntRange, (int,), 'a whole number'),
+    (click.FloatRange, (int, float), 'a number'),
+    (click.ParamType, (str,), 'a text'),
+)
+"""Of options: types of values in TOML, and how these are called."""
 
 
 def _port(name: str) -> Callable[[Any], Any]:
@@ -39,10 +49,43 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
         del options['config'], options['public-url']
         found = read_config(path, [*options, PUBLIC])
         context.meta[CONFIGURED] = found.pop(MODELS, None)
-        public = found.pop(PUBLIC, ())
+        public = found.pop(PUBLIC, [])
+        if type(public) is not str and not (type(public) is list and all(type(url) is str for url in public)):
+            raise click.BadParameter(f'{public!r} in the configuration: expected a list of URLs', param_hint=PUBLIC)
+        parameters = {one.name: one for one in context.command.params}
+        for name, value in found.items():
+            _check_kind(value, parameters[options[name]])
         context.default_map = {options[name]: value for name, value in found.items()}
         context.default_map['public_urls'] = [public] if isinstance(public, str) else public
     return path
+
+
+def _check_kind(value: Any, parameter: click.Parameter) -> None:
+    """Raise unless a value of a file is of the kind that an option has: click would make one kind of another."""
+    for known, kinds, what in KINDS:
+        if isinstance(parameter.type, known):
+            if type(value) not in kinds:
+                raise click.BadParameter(f'{value!r} in the configuration: expected {what}', param=parameter)
+            return
+
+
+def _by_scheme(_: click.Context, __: click.Parameter, urls: Sequence[str]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for url in urls:
+        scheme = url.partition('://')[0].lower()
+        plain = {'grpcs': 'grpc', 'https': 'http', 'wss': 'ws'}.get(scheme, scheme)
+        if plain not in PORTS or not _has_host(url):
+            raise click.BadParameter(f'{url!r}: expected a URL of grpc, http or ws, or of grpcs, https or wss')
+        found[plain] = url
+    return found
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # no number as its port, or no IPv6 in its brackets
+        return False
 
 
 @click.command()
@@ -62,7 +105,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_port('http')
 @_port('ws')
 @click.option(
-    '--public-url', 'public_urls', multiple=True, metavar='URL',
+    '--public-url', 'public_urls', multiple=True, metavar='URL', callback=_by_scheme,
     help='Where clients reach a protocol, for the model directory; once for each of grpc, http and ws.',
 )  # fmt: skip
 @_file('token-file', 'Whose tokens are taken; else the file of `inference-client token`.')
@@ -78,7 +121,7 @@ def _configured(context: click.Context, _: click.Parameter, path: str | None) ->
 @_number('rate', LIMITS.per_second, 'Most requests a second of each token, on average; 0: any number.', 0)
 @_number('burst', LIMITS.burst, 'Most requests of a token at once, after a pause.')
 @click.pass_context
-def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple[str, ...], **options: Any) -> None:
+def serve(context: click.Context, /, models: tuple[str, ...], public_urls: Mapping[str, str], **options: Any) -> None:
     """Host models over gRPC, HTTP and WebSocket.
 
     Without MODEL, the embedded one. The service runs until Ctrl-C, or SIGTERM. Each model is at the path
@@ -95,7 +138,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
             models=models_to_host(models, context.meta.get(CONFIGURED), options),
             host=options['host'],
             ports={scheme: options[f'{scheme}_port'] for scheme in PORTS},
-            public=_by_scheme(public_urls),
+            public=public_urls,
             auth=not options['no_auth'],
             token_file=options['token_file'],
             tls_cert=options['tls_cert'],
@@ -111,8 +154,18 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: tuple
                 burst=options['burst'],
             ),
         ),
-        click.echo,
+        _say,
     )
+
+
+def _say(line: str) -> None:
+    """Print a line, if somebody reads it: where nobody does any more, as after `| head -1`, the service goes on."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def models_to_host(named: tuple[str, ...], configured: Any, options: Mapping[str, Any]) -> list[ModelSettings]:
@@ -122,14 +175,3 @@ def models_to_host(named: tuple[str, ...], configured: Any, options: Mapping[str
     if named or configured is None:
         configured = [{'engine': name} for name in dict.fromkeys(named or ('embedded',))]
     return models_of(configured, {name: options[name.replace('-', '_')] for name in NUMBERS})
-
-
-def _by_scheme(urls: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for url in urls:
-        scheme = url.partition('://')[0].lower()
-        plain = {'grpcs': 'grpc', 'https': 'http', 'wss': 'ws'}.get(scheme, scheme)
-        if plain not in PORTS:
-            raise click.BadParameter(f'{url!r}: expected a URL of grpc, http or ws, or of grpcs, https or wss')
-        found[plain] = url
-    return found

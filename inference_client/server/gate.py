@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Iterator
 
-from .refusals import ForbiddenError, TooManyError, UnauthorizedError
+from .refusals import ForbiddenError, Refusal, TooManyError, UnauthorizedError
 from .settings import is_loopback
 
 if TYPE_CHECKING:
@@ -48,6 +49,26 @@ class Gate:
             why = 'the token is not known, or expired or revoked' if presented else 'a token is needed'
             raise UnauthorizedError(f'{why}: send it as "authorization"')
         return token.id
+
+    @contextmanager
+    def noted(self, presented: str | None, peer: str, protocol: str, path: str) -> Iterator[str]:
+        """Admit who looks at something and asks no model, and note that when it is over; gives who it is."""
+        who, outcome = self.admit(presented, peer), 'failed'
+        try:
+            yield who
+            outcome = 'ok'
+        except Refusal as refusal:
+            outcome = str(refusal.http)
+            raise
+        finally:
+            if self._log is not None:
+                token = who if who != peer else None
+                self._log.note(peer=peer, token=token, protocol=protocol, path=path, outcome=outcome)
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether it asks for tokens."""
+        return self._store is not None
 
     def pace(self, who: str) -> None:
         """Count one request.

@@ -11,6 +11,7 @@ import grpc.aio
 
 from .._wire.jina_pb2 import EndpointsProto, StatusProto
 from ..transports._grpc_settings import CALL, DISCOVERY, DRY_RUN, HEALTH, NOT_SERVING, SERVING, UNARY
+from . import strangers
 from .desk import Asker, Desk
 from .refusals import Refusal, UnreadableError
 from .window import Window
@@ -53,6 +54,9 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
                 ('grpc.max_receive_message_length', self._desk.limits.body),
                 ('grpc.max_concurrent_streams', STREAMS),
                 ('grpc.so_reuseport', 0),  # else another server may listen at the same port
+                ('grpc.compression_enabled_algorithms_bitset', 1),  # none: a small message could fill the memory
+                ('grpc.server_handshake_timeout_ms', round(strangers.FIRST * 1000)),
+                ('grpc.max_connection_idle_ms', round(strangers.IDLE * 1000)),
             ]
         )
         self._server.add_generic_rpc_handlers((self,))
@@ -93,8 +97,8 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _discover(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         asker = _asker(context)
         try:
-            self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
-            tasks = self._desk.models.find(asker.model).tasks
+            with self._desk.gate.noted(asker.token, asker.peer, asker.protocol, DISCOVERY):
+                tasks = self._desk.models.find(asker.model).tasks
         except Refusal as refusal:
             return await _refuse(context, refusal)
         return EndpointsProto(endpoints=[f'/{task}' for task in tasks]).SerializeToString()

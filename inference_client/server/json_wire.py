@@ -38,21 +38,32 @@ def request_of(body: bytes, most: int) -> bytes:
     check_count(count_objects(data if isinstance(data, list) else [], most, fields.get('parameters')), most)
     try:
         return _message(fields, data).SerializeToString()
-    except (InferenceError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (InferenceError, ValueError) as error:
         raise UnreadableError(f'the request cannot be read: {error}') from error
+    except (TypeError, AttributeError, ArithmeticError, RecursionError) as error:  # whose words are about Python
+        raise UnreadableError(
+            'the request cannot be read: a value is not of the kind that /openapi.json says'
+        ) from error
 
 
 def _message(fields: dict[str, Any], data: Any) -> DataRequestProto:
     message = DataRequestProto()
-    header = fields.get('header') or {}
+    header, parameters = fields.get('header') or {}, fields.get('parameters') or {}
+    for name, value, kind, what in (
+        ('header', header, dict, 'an object'),
+        ('parameters', parameters, dict, 'an object'),
+        ('data', data, list, 'a list of documents'),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f'"{name}" is not {what}')
     message.header.request_id = str(header.get('request_id') or header.get('requestId') or '')
     message.header.exec_endpoint = str(fields.get('exec_endpoint') or fields.get('execEndpoint') or '/')
-    if fields.get('parameters'):
-        message.parameters.update(fields['parameters'])
+    if parameters:
+        message.parameters.update(parameters)
     message.data.docs.SetInParent()
-    if not isinstance(data, list):
-        raise TypeError('"data" is no list of documents')
-    for one in data:
+    for place, one in enumerate(data):
+        if not isinstance(one, (str, dict)):
+            raise ValueError(f'"data" has at {place} what is neither a text nor an object')
         document = document_of({'text': one} if isinstance(one, str) else one)
         write_document(message.data.docs.docs.add(), document)
     return message

@@ -54,27 +54,35 @@ REFUSALS = {
     '413': 'the request is larger than the service takes',
     '415': 'the body is of another kind',
     '429': 'too many requests; Retry-After says when to ask again',
+    '500': 'the service failed; its log tells more',
     '503': 'the model is not up; Retry-After says when it may be',
 }
 
+TOKEN = {'type': 'http', 'scheme': 'bearer', 'description': 'alone as Authorization, too, without Bearer'}
 MESSAGE = {
     'application/x-protobuf': {'schema': {'type': 'string', 'format': 'binary', 'description': 'DataRequestProto'}}
 }
 
 
-def description() -> dict[str, Any]:
-    """The interface."""
+def description(tokens: bool) -> dict[str, Any]:
+    """The interface of a service that asks for tokens, or for none."""
     schemas = {'Document': DOCUMENT, 'Request': REQUEST, 'Answer': ANSWER, 'Model': MODEL, 'Refusal': _refusal()}
     named = {'name': 'model', 'in': 'path', 'required': True, 'schema': {'type': 'string'}}
     look_up = {'name': 'model_name', 'in': 'query', 'schema': {'type': 'string'}}
     return {
         'openapi': '3.1.0',
         'info': {'title': 'inference-client', 'version': __version__},
-        'components': {'schemas': schemas},
+        'components': {'schemas': schemas, **({'securitySchemes': {'token': TOKEN}} if tokens else {})},
+        **({'security': [{'token': []}]} if tokens else {}),
         'paths': {
-            '/': {'get': _reading('says that the service is alive', {'type': 'object'})},
+            '/': {'get': {**_reading('says that the service is alive', {'type': 'object'}), 'security': []}},
             '/dry_run': {'get': _reading('whether the first model answers', {'type': 'object'})},
-            '/ready': {'get': _reading('whether no model is starting, and at least one answers', {'type': 'object'})},
+            '/ready': {
+                'get': {
+                    **_reading('whether no model is starting, and at least one answers', {'type': 'object'}),
+                    'security': [],
+                }
+            },
             '/metrics': {'get': _reading('counts of requests, for Prometheus', {'type': 'string'}, 'text/plain')},
             '/status': {
                 'get': _reading(
@@ -85,6 +93,9 @@ def description() -> dict[str, Any]:
             '/models/{model}/post': {'post': {**_posting('ask a model'), 'parameters': [named]}},
             '/models/{model}/dry_run': {
                 'get': {**_reading('whether a model answers', {'type': 'object'}), 'parameters': [named]}
+            },
+            '/models/{model}/status': {
+                'get': {**_reading('the same, of a model', {'type': 'object'}), 'parameters': [named]}
             },
             '/api/v1/models/': {'get': {**_reading('a model, or all', {'type': 'object'}), 'parameters': [look_up]}},
         },

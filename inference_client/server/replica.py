@@ -14,7 +14,7 @@ from .link import READ_AHEAD, Answer, Link, LostError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a replica is started again
 STEADY = 60.0  # seconds that one is up, after which the next pause is the first again
-STOP_TIMEOUT = 10.0  # seconds to end after SIGTERM
+STOP_TIMEOUT = 2.0  # seconds to end after its standard input
 
 logger = logging.getLogger('inference_client.server')
 
@@ -152,12 +152,14 @@ class Replica:
         process = self._process
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        assert process.stdin is not None
+        if not process.stdin.is_closing():
+            process.stdin.transport.abort()  # close() would first send what the process does not read
         try:
             await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
         except asyncio.TimeoutError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
         self._process = None  # not before: stop() may cut this short, and does it again
 

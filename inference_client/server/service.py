@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -16,15 +17,19 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 from .._registered import missing_extra
 from ..errors import ConfigurationError, ServerError
 from .access_log import AccessLog
+from .descriptors import BriefHandler, raise_limit
 
 if TYPE_CHECKING:
     from .desk import Desk
     from .gate import Gate
     from .settings import Settings
 
+logger = logging.getLogger('inference_client.server')
+
 CLOSE_TIMEOUT = 0.5  # seconds for answers to leave, if those under way took all the time there was
 DRAIN_PAUSE = 0.02  # seconds between two looks at what is under way
 NEEDED = 'prometheus_client'  # of the extra `[server]`, by whose absence it is told
+TOGETHER = 0.5  # seconds in which signals are one: a program that passes one on may not be the only one that sends it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -61,13 +66,32 @@ def _tasks(settings: Settings) -> Mapping[str, frozenset[str]]:
 
 
 async def _until_a_signal(settings: Settings, tasks: Mapping[str, frozenset[str]], say: Callable[[str], Any]) -> None:
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    raise_limit()
+    loop.set_exception_handler(BriefHandler())
+    handle = _signals(stop)
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, handle, number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     await asyncio.sleep(0)  # one that came meanwhile
     if not stop.is_set():
         await _serve(settings, tasks, stop, say)
+
+
+def _signals(stop: asyncio.Event) -> Callable[[int], None]:
+    """What handles signals: the first one sets the event, and one more ends the process, and the models by that."""
+    first = 0.0
+
+    def handle(number: int) -> None:
+        nonlocal first
+        if not stop.is_set():
+            first = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first > TOGETHER:
+            logger.warning('ended at once, by a second signal: what was under way has no answer')
+            os._exit(128 + number)
+
+    return handle
 
 
 async def _serve(
@@ -138,7 +162,7 @@ def _tls(settings: Settings) -> tuple[ssl.SSLContext | None, Any]:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     clients = _authorities(context, settings.tls_client_ca)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password='')  # or OpenSSL asks for one
         pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(

@@ -6,6 +6,7 @@ It imports nothing heavy: whatever starts threads is imported once signals are h
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass, field
 from typing import Mapping, Sequence
 
@@ -57,6 +58,8 @@ class Limits:
         for name in ('body', 'items', 'pixels', 'burst'):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f'the limit {name!r} is {getattr(self, name)}: expected at least 1')
+        if not 0 <= self.per_second < math.inf:
+            raise ConfigurationError(f'the rate is {self.per_second}: expected a number of at least 0; 0 is no limit')
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ class WebDoor:
         self._first.came(request)
         self._desk.gate.check_origin(request.headers.get('Host', ''), request.headers.get('Origin'))
         path = request.rel_url.raw_path
-        if path.rstrip('/') == DIRECTORY.rstrip('/') and request.method == 'GET':
+        method = 'GET' if request.method == 'HEAD' and not _is_socket(request) else request.method
+        if path.rstrip('/') == DIRECTORY.rstrip('/') and method == 'GET':
             return self._look_up(request)
         asker, rest = _asker(request)
         handlers: Mapping[tuple[str, str], Any] = {
@@ -102,7 +103,7 @@ class WebDoor:
             ('GET', '/metrics'): self._metrics,
             ('POST', '/post'): self._post,
         }
-        handler = handlers.get((request.method, rest))
+        handler = handlers.get((method, rest))
         if handler is None:
             known = any(one == rest for _, one in handlers)
             return web.json_response(
@@ -113,10 +114,11 @@ class WebDoor:
 
     def _look_up(self, request: web.Request) -> web.Response:
         asker, _ = _asker(request)
-        self._desk.gate.pace(self._desk.gate.admit(asker.token, asker.peer))
-        name = request.query.get('model_name')
-        host = request.headers.get('Host', '')
-        found = self._directory.listing(host) if name is None else self._directory.entry(name, host)
+        with self._desk.gate.noted(asker.token, asker.peer, asker.protocol, DIRECTORY) as who:
+            self._desk.gate.pace(who)
+            name = request.query.get('model_name')
+            host = request.headers.get('Host', '')
+            found = self._directory.listing(host) if name is None else self._directory.entry(name, host)
         return _json(found)
 
     async def _alive(self, request: web.Request, asker: Asker) -> web.StreamResponse:
@@ -148,17 +150,17 @@ class WebDoor:
         return _json({})
 
     async def _status(self, request: web.Request, asker: Asker) -> web.Response:
-        self._desk.gate.admit(asker.token, asker.peer)
-        tasks = self._desk.models.find(asker.model).tasks
+        with self._desk.gate.noted(asker.token, asker.peer, asker.protocol, '/status'):
+            tasks = self._desk.models.find(asker.model).tasks
         models = {one.name: one.status for one in self._desk.models.values()}
         return _json({'jina': {'inference-client': __version__}, 'envs': {}, 'models': models, 'tasks': tasks})
 
     async def _metrics(self, request: web.Request, asker: Asker) -> web.Response:
-        self._desk.gate.admit(asker.token, asker.peer)
-        return web.Response(body=self._desk.metrics.page(), headers={'Content-Type': METRICS})
+        with self._desk.gate.noted(asker.token, asker.peer, asker.protocol, '/metrics'):
+            return web.Response(body=self._desk.metrics.page(), headers={'Content-Type': METRICS})
 
     async def _describe(self, request: web.Request, asker: Asker) -> web.Response:
-        return _json(description())
+        return _json(description(self._desk.gate.wants_tokens))
 
     async def _post(self, request: web.Request, asker: Asker) -> web.Response:
         kind = request.content_type

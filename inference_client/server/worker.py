@@ -1,7 +1,8 @@
 """The process of one replica: a model that answers on its standard input and output.
 
 It says there first, as one line of JSON, that it is ready or why it is not. It ends with its standard input, so that
-nothing is left when the service is killed.
+nothing is left when the service is killed, and only so: systemd sends SIGTERM to all processes of a service, which has
+requests to answer yet.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -19,12 +21,13 @@ from typing import Any, BinaryIO, Mapping
 
 
 def main(arguments: Mapping[str, Any]) -> None:
-    """Load a model and answer until the end of standard input, or SIGTERM.
+    """Load a model and answer until the end of standard input.
 
     Args:
         arguments: `name`, for the log; `engine`, what is loaded; `pixels`, the most that an image may have; `max_batch`
             and `batch_wait_ms`, of `ModelSettings`.
     """
+    _ignore_sigterm()
     if hasattr(os, 'setpgid'):
         os.setpgid(0, 0)  # Ctrl-C is for the service, which then ends its replicas in order
     came, answers = _private_pipes()
@@ -37,6 +40,13 @@ def main(arguments: Mapping[str, Any]) -> None:
         return
     _say(answers, {})
     _work(engine, arguments, waiting, answers)
+
+
+def _ignore_sigterm() -> None:
+    """Here, but not in processes that the engine starts: those inherit no handler, unless they are forks."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

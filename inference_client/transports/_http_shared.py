@@ -16,7 +16,7 @@ from .._tls import check_secrecy
 from .._wire import json, protobuf
 from .._wire.pixels import pack, unpack
 from .._wire.status import http_failure, wait_of
-from ..errors import InferenceError, ModelNotFoundError, ProtocolError, UnsupportedTaskError
+from ..errors import InferenceError, ModelNotFoundError, ProtocolError, ServerError, UnsupportedTaskError
 from .base import TransportOptions, check_query, split_url
 
 JSON = 'application/json'
@@ -125,6 +125,8 @@ def failure(
     if 300 <= status < 400:
         location = printable(headers.get('Location', 'nowhere'), token)
         return ProtocolError(f'the server redirects to {location}: give that address instead')
+    if status == 503 and headers.get(ERROR) == ServerError.__name__:  # the model could not be started, and will not be
+        return ServerError(f'the model is not up (503): {text}')
     return http_failure(status, text, wait_of(headers), size)
 
 

@@ -10,7 +10,7 @@ import resource
 import time
 from typing import Any
 
-MOST = 1 << 20  # where there is no limit: macOS takes none above its own, and nobody has more connections
+MOST = 1 << 20  # where more are allowed: nobody has as many connections, and some programs make a table of all
 PAUSE = 60.0  # seconds between two lines of the log that say the same
 OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -20,7 +20,7 @@ logger = logging.getLogger('inference_client.server')
 def raise_limit() -> None:
     """Have as many files open as this process may; 1,024 are common, and more are allowed to who asks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST if hard == resource.RLIM_INFINITY else hard
+    most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < most:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -37,6 +37,7 @@ class Exchange:
         failure: what ended it early, once that is so.
         fed: documents so far.
         taken: answers that `take` gave; before those that `take_rest` gives, others are missing.
+        rest: places in the input of those that `take_rest` gave.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -45,6 +46,7 @@ class Exchange:
         self._plan = plan
         self._batches = Batches(plan)
         self.taken = 0
+        self.rest: list[int] = []
         self._ended = False
         self._broken: Exception | None = None
         self._answers: dict[int, Document] = {}
@@ -174,7 +176,8 @@ class Exchange:
 
     def take_rest(self) -> list[Document]:
         """After a failure: all that was answered, in input order, without what was not."""
-        rest = [self._answers[position] for position in sorted(self._answers)]
+        self.rest = sorted(self._answers)
+        rest = [self._answers[position] for position in self.rest]
         self._answers.clear()
         return rest
 

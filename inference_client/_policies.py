@@ -51,7 +51,7 @@ class RetryPolicy:
     when the server says, and that is no attempt.
 
     Attributes:
-        attempts: at most, the first included; 1 never sends anything again.
+        attempts: at most, the first included; 1 never sends a request again.
         initial: the longest wait before the second attempt, in seconds.
         multiplier: how much longer each further wait may be.
         maximum: the longest wait, in seconds.

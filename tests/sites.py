@@ -25,7 +25,7 @@ BUILT_IN = {
         'ws',
         'wss',
     ],
-    'engine': ['*/*blip2*', '*::*', 'blip2:*', 'clip:*', 'echo', 'embedded'],
+    'engine': ['*/*blip2*', '*::*', 'blip2:*', 'clip:*', 'echo', 'embedded', 'onnx:*'],
     'command': [
         'caption',
         'completion',

@@ -372,7 +372,11 @@ def test_the_models_of_a_configuration_need_extras_too(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ('arguments', 'words'),
-    [(['--public-url', 'foo://x'], "'foo://x': expected a URL"), (['nosuchmodel'], "unknown engine 'nosuchmodel'")],
+    [
+        (['--public-url', 'foo://x'], "'foo://x': expected a URL"),
+        (['nosuchmodel'], "unknown engine 'nosuchmodel'"),
+        (['--rate', 'inf'], 'the rate is inf'),
+    ],
 )
 def test_what_serve_refuses_is_not_written(folder, capsys, arguments, words):
     assert run(['export', 'docker-compose', str(folder), '--', *arguments]) != 0

@@ -260,6 +260,7 @@ def test_the_command_takes_the_inputs_of_each_task(arguments, photo):
         (['rank', 'a'], 'give REFERENCE and CANDIDATES'),
         (['vqa', 'a.png', 'b.png'], 'give QUESTION first, then IMAGES'),
         (['vqa', 'what?'], 'give QUESTION first, then IMAGES'),
+        (['encode', 'a', '--parameter', 'rounds=3'], "'rounds' is no parameter of the model"),
     ],
 )
 def test_the_command_wants_the_inputs_of_each_task(arguments, message):

@@ -463,6 +463,16 @@ def test_a_request_of_several_calls_has_an_end():
         assert 4 <= len(server.done) <= 8
 
 
+def test_what_the_server_said_is_told_when_the_time_is_over():
+    """And no wait that it did not ask for."""
+    with serving(TeiServer(most=2)) as server, Client(trust_env=False) as client:
+        model = client.get_model(f'tei+{server.url}')
+        server.faults.extend([None, None, *[(429, {}, server.error('slow down', 'Overloaded'))] * 50])
+        with pytest.raises(RateLimitError, match='slow down') as caught:
+            model.encode(text=[f'text {number}' for number in range(6)], timeout=2, retry=ONCE)
+        assert caught.value.retry_after is None
+
+
 def encode_all(url, asynchronous, **arguments):
     if not asynchronous:
         with Client(trust_env=False) as client:

@@ -142,6 +142,14 @@ def test_the_access_log_says_who_looks_at_what(configured):
     assert new[0]['token']
 
 
+def test_the_access_log_has_who_looks_where_no_tokens_are_asked_for(server_python, tmp_path):
+    log = tmp_path / 'log'
+    with service(server_python, tmp_path, 'named', '--access-log', str(log)) as started:
+        requests.get(f'{started.urls["http"]}/api/v1/models/', timeout=60)
+        (line,) = [line for line in lines(log) if line.get('path') == '/api/v1/models/']
+        assert (line['peer'], line['token'], line['outcome']) == ('127.0.0.1', None, 'ok')
+
+
 def test_a_line_on_standard_error_is_there_at_once(server_python, tmp_path):
     """And not when 8 KiB are, which a process that is killed never writes."""
     with service(server_python, tmp_path, 'named', '--access-log', '-', PYTHONUNBUFFERED='') as started:

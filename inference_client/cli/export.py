@@ -11,7 +11,7 @@ import click
 
 from ..server.settings import PORTS
 from .completion import engines
-from .serve import CONFIGURED, models_to_host, serve
+from .serve import CONFIGURED, limits_of, models_to_host, serve
 
 if TYPE_CHECKING:
     from ..server.manifests import Hosting
@@ -143,6 +143,7 @@ def _hosting(arguments: Sequence[str], name: str, image: str | None, extras: Seq
         raise click.BadParameter(f'{name!r}: expected small letters, digits and hyphens', param_hint="'--name'")
     with serve.make_context('serve', list(arguments)) as context:  # which checks them
         config = _text(context.params['config'])
+        limits_of(context.params)
         models = models_to_host(context.params['models'], context.meta.get(CONFIGURED), context.params)
         extras = extras or _extras_of(models)
         for option, why in LEFT_OUT.items():

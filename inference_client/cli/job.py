@@ -6,17 +6,17 @@ import inspect
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
-
-import click
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple
 
 from .._options import NAMES as OPTIONS
 from .._plugins import plugins
-from .options import find_model, parse_parameters
+from .options import find_model, parse_parameters, refuse_parameters
 from .output import Row, tell_written, write_array, write_lines
 
 if TYPE_CHECKING:
+    from .._run import Run
     from ..model import Model
+    from ..parquet import Table
 
 SETTINGS = ('batch_size', 'prefetch', 'timeout', 'strict', 'on_item_error', 'journal', 'show_progress')
 
@@ -45,12 +45,20 @@ class Job(NamedTuple):
             return self._write_parquet(self.output)
         if self.output and self.output.endswith('.npy') and self.task == 'encode':
             return write_array(self._answers(), self.output)
-        return write_lines(self._answers(), row, self.output, self.as_json, getattr(self.inputs, 'beside', None))
+        if not hasattr(self.inputs, 'beside'):
+            return write_lines(self._answers(), row, self.output, self.as_json)
+        run = self._begun()
+        answers = self._closing(self.model._streamed(self.task, run))
+        return write_lines(answers, row, self.output, self.as_json, _Beside(self.inputs, run))
 
     def _answers(self) -> Iterator[Any]:
+        return self._closing(self.model._streamed(self.task, self._begun()))
+
+    def _begun(self) -> Run:
         from .._files import Contents
 
-        return self._closing(self.model.stream(self.task, Contents(self.inputs), **self.arguments))
+        with self.model._explained(self.task):
+            return self.model._begin(self.task, self.arguments, Contents(self.inputs))
 
     def _closing(self, answers: Iterator[Any]) -> Iterator[Any]:
         with self.model:
@@ -67,6 +75,25 @@ class Job(NamedTuple):
     def _await(self) -> None:
         if self.wait is not None:
             self.model.wait_until_ready(self.wait)
+
+
+class _Beside:
+    """The columns that belong beside each answer in its turn; where there are gaps, after a failure, those of the gaps
+    are left out."""
+
+    def __init__(self, table: Table, run: Run) -> None:
+        self._table = table
+        self._run = run
+        self._given = self._row = 0
+
+    def __call__(self) -> Mapping[str, Any]:
+        exchange = self._run.exchange
+        late = self._given - exchange.taken
+        place = self._given if late < 0 else exchange.rest[late]
+        if place > self._row:
+            self._table.beside(place - self._row)
+        self._given, self._row = self._given + 1, place + 1
+        return {name: column[0].as_py() for name, column in self._table.beside(1).items()}
 
 
 def begun(task: str, inputs: Any, options: dict[str, Any], output: str | None, as_json: bool, **arguments: Any) -> Job:
@@ -88,12 +115,7 @@ def begun(task: str, inputs: Any, options: dict[str, Any], output: str | None, a
         settings['show_progress'] = 'auto' if output or _is_file(sys.stdout) else False
     settings['retry'] = RetryPolicy(attempts=options.pop('retries') + 1)
     parameters = parse_parameters(options.pop('parameters'))
-    taken = sorted(_argument_names(task) & parameters.keys())
-    if taken:
-        raise click.BadParameter(
-            f'{taken[0]!r} is no parameter of the model: use the option or argument of that name, see --help',
-            param_hint="'--parameter'",
-        )
+    refuse_parameters(parameters, _argument_names(task))
     model = find_model(**options)
     return Job(model, task, inputs, {**arguments, **settings, **parameters}, wait, output, as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Collection, TypeVar
 
 import click
 
@@ -164,3 +164,12 @@ def parse_parameters(parameters: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             parsed[key] = value
     return parsed
+
+
+def refuse_parameters(parameters: Collection[str], taken: Collection[str]) -> None:
+    """See that no parameter has the name of an argument of the call."""
+    for name in sorted(set(parameters) & set(taken)):
+        raise click.BadParameter(
+            f'{name!r} is no parameter of the model: use the option or argument of that name, see --help',
+            param_hint="'--parameter'",
+        )

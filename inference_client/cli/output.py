@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping
 
 import click
+import orjson
 
 if TYPE_CHECKING:
     from ..parquet import Written
@@ -27,7 +28,7 @@ def write_lines(
     row: Row,
     output: str | None,
     as_json: bool = False,
-    beside: Callable[[int], Mapping[str, Any]] | None = None,
+    beside: Callable[[], Mapping[str, Any]] | None = None,
 ) -> int:
     """Write the answers as they come, so that nothing is lost by what goes wrong later: JSON, or words on a terminal.
 
@@ -36,7 +37,7 @@ def write_lines(
         row: makes lines of any other.
         output: path of a file; else standard output.
         as_json: whether a terminal gets JSON, too.
-        beside: gives columns of the input that go before an answer's own, for so many answers.
+        beside: gives the columns of the input that go before each answer's own, in turn.
 
     Returns:
         The exit code.
@@ -48,9 +49,10 @@ def write_lines(
         write: Callable[[str], Any] | None = click.echo if output is None else None
         lines = _words if output is None and not as_json and sys.stdout.isatty() else partial(_json, row, beside)
         for answer in answers:
+            made = list(lines(answer, tally.error_of(answer)))
             if write is None:
                 write = stack.enter_context(_file(str(output)))
-            for line in lines(answer, tally.error_of(answer)):
+            for line in made:
                 write(line)
     return tally.exit_code()
 
@@ -94,12 +96,12 @@ def shown(document: Any) -> str | None:
 
 
 def _json(row: Row, beside: Any, answer: Any, error: str | None) -> Iterator[str]:
-    columns = {} if beside is None else {name: column[0].as_py() for name, column in beside(1).items()}
+    columns = {} if beside is None else orjson.loads(orjson.dumps(beside(), default=_as_text))  # NaN is null
     for one in row(answer) if error is None else ({'input': shown(answer), 'error': error},):
         for name in columns.keys() & one.keys():
             raise click.ClickException(f'the column {name!r} cannot be kept: the output has one of that name')
-        line = json.dumps({**columns, **one}, ensure_ascii=False, default=_as_text)
-        yield line if _is_unicode(line) else json.dumps({**columns, **one}, default=_as_text)
+        line = json.dumps({**columns, **one}, ensure_ascii=False)
+        yield line if _is_unicode(line) else json.dumps({**columns, **one})
 
 
 def _as_text(value: Any) -> str:

@@ -9,7 +9,7 @@ import click
 
 from .completion import files, models, one_of
 from .inputs import names_file
-from .options import CLIENT, find_model, parse_parameters, with_options
+from .options import CLIENT, find_model, parse_parameters, refuse_parameters, with_options
 
 
 @click.command()
@@ -60,6 +60,7 @@ def profile(
     Example: inference-client profile https://host:443 'Is it a cat?' photo.jpg --task vqa
     """
     arguments = parse_parameters(parameters)
+    refuse_parameters(arguments, ('rounds', 'timeout'))
     items = _items(task, inputs, arguments)
     with find_model(model, **options) as found:
         result = found.profile(task, items, rounds=rounds, timeout=timeout, **arguments)

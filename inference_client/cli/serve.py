@@ -146,13 +146,7 @@ def serve(context: click.Context, /, models: tuple[str, ...], public_urls: Mappi
             tls_client_ca=options['tls_client_ca'],
             access_log=options['access_log'],
             drain=options['drain'],
-            limits=Limits(
-                body=options['max_body'],
-                items=options['max_items'],
-                pixels=options['max_pixels'],
-                per_second=options['rate'],
-                burst=options['burst'],
-            ),
+            limits=limits_of(options),
         ),
         _say,
     )
@@ -166,6 +160,17 @@ def _say(line: str) -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)
+
+
+def limits_of(options: Mapping[str, Any]) -> Limits:
+    """What the service takes."""
+    return Limits(
+        body=options['max_body'],
+        items=options['max_items'],
+        pixels=options['max_pixels'],
+        per_second=options['rate'],
+        burst=options['burst'],
+    )
 
 
 def models_to_host(named: tuple[str, ...], configured: Any, options: Mapping[str, Any]) -> list[ModelSettings]:

@@ -142,7 +142,7 @@ def _gate(settings: Settings, log: AccessLog | None) -> Gate:
     limits = settings.limits
     limiter = RateLimiter(limits.per_second, limits.burst) if limits.per_second else None
     if not settings.auth:
-        return Gate(None, None)
+        return Gate(None, None, log)
     store = TokenStore(settings.token_file)
     if not store.list():
         raise ConfigurationError(

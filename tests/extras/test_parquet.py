@@ -32,6 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isolated import PACKAGE, output_of, write_distribution
 from pages import ROOT, blocks
+from peers import embed_json, http_peer
 
 from inference_client import (
     Call,
@@ -879,6 +880,38 @@ def test_rows_are_told_in_the_order_of_the_input(here, command):
     lines = [json.loads(line) for line in Path('out.jsonl').read_text().splitlines()]
     assert code == 0
     assert [(line['row'], line['id'], line['input']) for line in lines] == [(i, i, f'text {i}') for i in range(600)]
+
+
+def test_rows_after_one_that_failed_keep_their_columns(here, command):
+    """The second request fails for good after others were answered: its rows are left out, and no others are told."""
+
+    def answer(data):
+        if b'text 3' not in data:
+            return embed_json(data)
+        time.sleep(0.5)
+        return 400, b'no'
+
+    pq.write_table(pa.table({'id': [f'#{i}' for i in range(12)], 'body': numbers(12)}), 'in.parquet')
+    with http_peer(answer) as (url, _):
+        code, out, told = command(
+            *['encode', '--model', url, '--input', 'in.parquet', '--text-column', 'body', '--keep', 'id'],
+            *['--batch-size', '2'],
+        )
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert 'HTTP status 400' in told
+    assert [line['input'] for line in lines[:2]] == ['text 0', 'text 1']
+    assert not {'text 2', 'text 3'} & {line['input'] for line in lines}
+    assert len(lines) > 2
+    assert [(line['row'], line['id']) for line in lines] == [
+        (int(line['input'][5:]), f'#{line["input"][5:]}') for line in lines
+    ]
+
+
+def test_numbers_that_are_none_are_null(here, command):
+    pq.write_table(pa.table({'price': [float('nan'), 1.5], 'body': numbers(2)}), 'in.parquet')
+    _, out, _ = command(*['encode', '--input', 'in.parquet', '--text-column', 'body', '--keep', 'price'])
+    assert [json.loads(line, parse_constant=pytest.fail)['price'] for line in out.splitlines()] == [None, 1.5]
 
 
 def test_what_does_not_go_together(here, command):

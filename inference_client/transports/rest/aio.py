@@ -52,7 +52,7 @@ class AsyncRestTransport(AsyncHttpTransport):
 
     async def _call(self, call: HttpCall, timeouts: Timeouts, seconds: float) -> HttpAnswer:
         end = time.monotonic() + timeouts.read
-        await asyncio.sleep(self._pace.pause(timeouts.read, call.pause))
+        await asyncio.sleep(self._pace.pause(timeouts.read, call))
         await self._wait(end, seconds)
         status, after = 0, None
         try:

@@ -5,6 +5,7 @@ Over 250 lines, because the class is one list of what a dialect may replace.
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Container, Iterable, List, Mapping, Sequence, TypeVar
@@ -262,14 +263,18 @@ class Dialect(ABC):
         return results
 
     def _ask_patiently(self, call: HttpCall) -> Steps[Any]:
-        """As `ask`, but again for as long as the server takes no more for now: what was answered would be lost."""
+        """As `ask`, but again for as long as the server takes no more for now: what was answered would be lost.
+
+        That is no attempt at the request, so that no policy is asked.
+        """
         refusals = 0
         while True:  # until the time of its request is over
             try:
                 return (yield from self.ask(call))
             except RateLimitError as error:
                 refusals += 1
-                call = replace(call, pause=error.retry_after or RETRY.longest(refusals))
+                pause = error.retry_after or random.uniform(0.5, 1) * RETRY.longest(refusals)
+                call = replace(call, pause=pause, refusal=error)
 
     def embed(self, kind: str, documents: Sequence[Document], parameters: Parameters) -> Steps[list[Row]]:
         """Embeddings of documents of one modality."""

@@ -8,7 +8,7 @@ from typing import Any, Generator, Mapping, TypeVar
 import orjson
 
 from ..._http import printable
-from ...errors import InputError, ProtocolError
+from ...errors import InputError, ProtocolError, RateLimitError
 from .reading import told
 
 T = TypeVar('T')
@@ -25,6 +25,7 @@ class HttpCall:
         inputs: how many texts and images are in it.
         headers: beside those of the connection.
         pause: seconds to wait before, for the server would not take it yet.
+        refusal: what the server said then.
     """
 
     method: str
@@ -33,6 +34,7 @@ class HttpCall:
     inputs: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
     pause: float = 0.0
+    refusal: RateLimitError | None = None
 
 
 @dataclass(frozen=True)

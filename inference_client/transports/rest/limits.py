@@ -8,10 +8,13 @@ import re
 import threading
 import time
 from collections import deque
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from ..._throttle import Throttle
 from ...errors import RateLimitError
+
+if TYPE_CHECKING:
+    from .http import HttpCall
 
 COUNTED = re.compile(r'batch.size|too many inputs|array too long|max(imum)? number of inputs|at most \d+ items', re.I)
 """How servers say that it is the number of inputs that is too large."""
@@ -75,14 +78,16 @@ class Pace:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def pause(self, left: float, own: float = 0.0) -> float:
-        """Seconds until a call may begin, which has a pause of its own.
+    def pause(self, left: float, call: HttpCall | None = None) -> float:
+        """Seconds until a call may begin, and no fewer than it is to wait.
 
         Raises:
             RateLimitError: that is longer than the seconds that are left.
         """
-        seconds = max(own, self.throttle.held(time.monotonic()))
+        seconds = max(call.pause if call else 0.0, self.throttle.held(time.monotonic()))
         if seconds >= left:
+            if call and call.refusal:
+                raise call.refusal
             raise RateLimitError(
                 f'the server takes no requests for another {seconds:.0f} s (429): try again then', retry_after=seconds
             )

@@ -89,7 +89,7 @@ class RestTransport(HttpTransport):
         return step.value
 
     def _call(self, call: HttpCall, deadline: Deadline, connect: float) -> HttpAnswer:
-        time.sleep(self._pace.pause(deadline.left(), call.pause))
+        time.sleep(self._pace.pause(deadline.left(), call))
         self._wait(deadline)
         status, after = 0, None
         try:

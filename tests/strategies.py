@@ -350,6 +350,17 @@ def noise(height=40, width=30, channels=3):
     return np.random.RandomState(7).randint(0, 256, (height, width, channels)).astype(np.uint8)
 
 
+def texts_and_images(task):
+    """Documents for `encode`, or for `rank` with candidates; the same ones each time."""
+    generator = np.random.RandomState(1)
+    pixels = [generator.randint(0, 256, (30, 40, 3)).astype(np.uint8) for _ in range(4)]
+    documents = [Document(text='a cat'), Document(tensor=pixels[0]), Document(text='a dog'), Document(tensor=pixels[1])]
+    if task == 'rank':
+        for document in documents:
+            document.matches = [Document(text='a'), Document(tensor=pixels[2]), Document(tensor=pixels[3])]
+    return documents
+
+
 def data_uri(data, kind='image/png'):
     """A data URI of bytes."""
     return f'data:{kind};base64,{base64.b64encode(data).decode()}'

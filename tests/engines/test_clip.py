@@ -10,12 +10,12 @@ import open_clip
 import pytest
 import torch
 from directory import model_directory
-from docarray import Document
 from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isolated import output_of
 from PIL import Image
+from strategies import texts_and_images
 
 from inference_client import Capabilities, Client, ConfigurationError, ServerError, TaskFallbackWarning
 from inference_client.engines import _hub, clip, loader
@@ -311,15 +311,4 @@ class TestConformance(EngineConformance):
         return load_engine(by_file)
 
     def documents(self, task):
-        generator = np.random.default_rng(1)
-        pixels = [generator.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(4)]
-        documents = [
-            Document(text='a cat'),
-            Document(tensor=pixels[0]),
-            Document(text='a dog'),
-            Document(tensor=pixels[1]),
-        ]
-        if task == 'rank':
-            for document in documents:
-                document.matches = [Document(text='a'), Document(tensor=pixels[2]), Document(tensor=pixels[3])]
-        return documents
+        return texts_and_images(task)

@@ -473,6 +473,7 @@ def test_requests_that_do_not_come_are_not_waited_for(running):
 @contextlib.asynccontextmanager
 async def grpc_served():
     """Health of no models, over gRPC; gives the port."""
+    pytest.importorskip('prometheus_client', reason='comes with the extra [server]')
     from inference_client.server.desk import Desk
     from inference_client.server.gate import Gate
     from inference_client.server.grpc_door import GrpcDoor

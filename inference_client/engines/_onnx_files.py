@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -65,11 +66,15 @@ class Files:
             'and both sides of the model'
         )
 
+    @cached_property
+    def _hub_answers(self) -> bool:
+        return _hub.reachable()
+
     def _fetched(self, places: Sequence[str]) -> str:
         here = _hub.cached(self._source, places)
         if here:
             return here
-        if _hub.reachable():
+        if self._hub_answers:
             return _hub.fetched(self._name, self._source, places)
         if _hub.known_absent(self._source, places):
             return ''

@@ -90,11 +90,13 @@ class Hub:
     def __init__(self, folder):
         self.files = {f'onnx/{path.name}' if path.suffix == '.onnx' else path.name: path for path in folder.iterdir()}
         self.fetched = []
+        self.looked_for = 0  # times that somebody asked whether the hub is there
         self.failure = None  # status and code of all answers about files
 
     def answer(self, path):
         """Status, headers and content of an answer."""
         repository, _, file = path.partition('/resolve/main/')
+        self.looked_for += path == '/'
         if self.failure and file:
             status, code = self.failure
             return status, {'X-Error-Code': code} if code else {}, b''
@@ -158,6 +160,7 @@ def test_a_repository_is_fetched_once(hub, expected, place, monkeypatch):
     hub.files = {name.replace('onnx/', place): path for name, path in hub.files.items()}
     check('onnx:somebody/clip', expected)
     assert sorted(hub.fetched) == FILES
+    assert hub.looked_for == 1
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     check('onnx:somebody/clip', expected)
     assert len(hub.fetched) == len(FILES)

@@ -1,4 +1,4 @@
-"""Which addresses on the network are public.
+"""Which addresses on the network are public, and whether a URL names a host.
 
 Everyone who chooses an URL chooses where this machine connects to, so what is not public is left alone: this
 machine itself, the network behind the firewall, and the metadata services of clouds.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from ipaddress import IPv4Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
 
 UNICAST = IPv6Network('2000::/3')  # all that is assigned for the public; `is_global` is looser
 NAT64 = IPv6Network('64:ff9b::/96')
@@ -53,3 +54,12 @@ def public_addresses(host: str, port: int | None) -> list[str]:
     if not all(map(is_public, addresses)):
         raise PrivateAddressError(host)
     return addresses
+
+
+def names_host(url: str) -> bool:
+    """Whether a URL names a host, and no port that there cannot be."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # no number as its port, or no IPv6 in its brackets
+        return False

@@ -28,6 +28,9 @@ OBLONG = 32
 
 CHANNELS = (1, 3, 4)
 
+CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+"""Mean and standard deviation of each channel from 0 to 1, as OpenAI's processor for CLIP has them."""
+
 FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'ICO', 'JPEG2000', 'AVIF', 'HEIF')
 """Kinds of files that are taken, where Pillow or a plugin of it reads them: JPEG includes MPO. Pillow knows more,
 but some of these start programs (EPS runs Ghostscript) and most are readers that hardly anyone has tested."""

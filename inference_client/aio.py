@@ -206,8 +206,11 @@ class AsyncClient(BaseClient[AsyncModel]):
         return AsyncModel(spec, transport, self._timeouts, self._retry)
 
     async def _asked(self, ask: Callable[[Settings, float], Awaitable[A]]) -> A:
+        def ask_again() -> Awaitable[A]:
+            return again_async(partial(ask, self._settings), self._retry, self._timeouts.total)
+
         try:
-            return await again_async(partial(ask, self._settings), self._retry, self._timeouts.total)
+            return await ask_again()
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -216,4 +219,4 @@ class AsyncClient(BaseClient[AsyncModel]):
             if settings is None:
                 raise
             self._settings = settings
-            return await again_async(partial(ask, self._settings), self._retry, self._timeouts.total)
+            return await ask_again()

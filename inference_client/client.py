@@ -91,8 +91,12 @@ class Client(BaseClient['Model']):
 
     def _asked(self, ask: Callable[[Settings, float], R]) -> R:
         """What the directory answers, after a login in the browser if it wants one."""
-        try:
+
+        def ask_again() -> R:
             return again(partial(ask, self._settings), self._retry, self._timeouts.total)
+
+        try:
+            return ask_again()
         except AuthenticationError:
             if self._settings.token:
                 raise
@@ -100,4 +104,4 @@ class Client(BaseClient['Model']):
             if settings is None:
                 raise
             self._settings = settings
-            return again(partial(ask, self._settings), self._retry, self._timeouts.total)
+            return ask_again()

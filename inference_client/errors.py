@@ -180,16 +180,8 @@ class ServerError(TransportError):
 class RateLimitError(ServerError):
     """The server takes no more requests for now; `retry_after` says for how long, if it told."""
 
-    def __init__(
-        self,
-        message: str,
-        exception: str = '',
-        *,
-        transient: bool = True,
-        busy: bool = True,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, exception, transient=transient, busy=busy, retry_after=retry_after)
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, transient=True, busy=True, retry_after=retry_after)
 
 
 class RequestTooLargeError(ServerError):

@@ -421,7 +421,7 @@ def test_a_bulk_job_gets_through_to_a_server_of_few_places(at_once, asynchronous
 
 @dataclass
 class WindowServer(TeiServer):
-    """It takes so many texts a second, two in a call, and says when the second is over.
+    """It takes so many calls a second, each of two texts, and says when the second is over.
 
     Attributes:
         calls: a second.

@@ -68,10 +68,7 @@ def http_failure(status: int, detail: str, retry_after: float | None = None, siz
     if status == 402:
         return unpaid(f'402{detail}')
     if status == 429:
-        return RateLimitError(
-            f'the server takes no more requests for now (429){detail}; send fewer at once (prefetch=...)',
-            retry_after=retry_after,
-        )
+        return rate_limited(f'(429){detail}', retry_after)
     message = f'the server answered with HTTP status {status}{detail}'
     if status == 422:
         message = f'the server could not read the request (422){detail}; check the parameters'
@@ -112,6 +109,14 @@ def token_refused(detail: str) -> AuthenticationError:
     return AuthenticationError(
         f'the server refused the token ({detail}); '
         'give a valid one to Client(token=...), or with --token on the command line'
+    )
+
+
+def rate_limited(detail: str, retry_after: float | None) -> RateLimitError:
+    """The error for a request that came too early."""
+    return RateLimitError(
+        f'the server takes no more requests for now {detail}; send fewer at once (prefetch=...)',
+        retry_after=retry_after,
     )
 
 

@@ -24,6 +24,7 @@ TABLE = (
     ),
 )
 TEXT_COLUMN = click.option('--text-column', metavar='NAME', help='Its column with texts.')
+NO_CANDIDATES = 'give REFERENCE and CANDIDATES: what to rank by, and at least one to rank'
 ONE_SOURCE = '--input is all that is worked on: leave the arguments out'
 TABLE_NAMES = ('table', 'image_column', 'text_column', 'keep')
 

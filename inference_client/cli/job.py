@@ -43,16 +43,12 @@ class Job(NamedTuple):
         """
         if self.output and self.output.endswith('.parquet'):
             return self._write_parquet(self.output)
-        if self.output and self.output.endswith('.npy') and self.task == 'encode':
-            return write_array(self._answers(), self.output)
-        if not hasattr(self.inputs, 'beside'):
-            return write_lines(self._answers(), row, self.output, self.as_json)
         run = self._begun()
         answers = self._closing(self.model._streamed(self.task, run))
-        return write_lines(answers, row, self.output, self.as_json, _Beside(self.inputs, run))
-
-    def _answers(self) -> Iterator[Any]:
-        return self._closing(self.model._streamed(self.task, self._begun()))
+        if self.output and self.output.endswith('.npy') and self.task == 'encode':
+            return write_array(answers, self.output)
+        beside = _Beside(self.inputs, run) if hasattr(self.inputs, 'beside') else None
+        return write_lines(answers, row, self.output, self.as_json, beside)
 
     def _begun(self) -> Run:
         from .._files import Contents

@@ -105,7 +105,7 @@ def _json(row: Row, beside: Any, answer: Any, error: str | None) -> Iterator[str
 
 
 def _as_text(value: Any) -> str:
-    """What JSON has no form for, such as dates; bytes in base64."""
+    """What orjson has no form for, such as decimals; bytes in base64."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .completion import files, models, one_of
-from .inputs import names_file
+from .inputs import NO_CANDIDATES, names_file
 from .options import CLIENT, find_model, parse_parameters, refuse_parameters, with_options
 
 
@@ -80,7 +80,7 @@ def _items(task: str, inputs: tuple[str, ...], arguments: dict[str, Any]) -> Any
     """What is worked on: the first input may have a part of its own, as in the task's own command."""
     if task == 'rank':
         if len(inputs) < 2:
-            raise click.UsageError('give REFERENCE and CANDIDATES: what to rank by, and at least one to rank')
+            raise click.UsageError(NO_CANDIDATES)
         return [(inputs[0], list(inputs[1:]))]
     if task == 'vqa' and 'question' not in arguments:
         if len(inputs) < 2 or names_file(inputs[0]):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from typing import Any, Callable, Collection, Mapping, Sequence
-from urllib.parse import urlsplit
 
 import click
 
+from .._addresses import names_host
 from ..server.settings import PORTS, Limits, ModelSettings, Settings
 from .completion import engines
 
@@ -74,18 +74,10 @@ def _by_scheme(_: click.Context, __: click.Parameter, urls: Sequence[str]) -> Ma
     for url in urls:
         scheme = url.partition('://')[0].lower()
         plain = {'grpcs': 'grpc', 'https': 'http', 'wss': 'ws'}.get(scheme, scheme)
-        if plain not in PORTS or not _has_host(url):
+        if plain not in PORTS or not names_host(url):
             raise click.BadParameter(f'{url!r}: expected a URL of grpc, http or ws, or of grpcs, https or wss')
         found[plain] = url
     return found
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # no number as its port, or no IPv6 in its brackets
-        return False
 
 
 @click.command()

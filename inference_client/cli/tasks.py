@@ -9,6 +9,7 @@ import click
 
 from .completion import files
 from .inputs import (
+    NO_CANDIDATES,
     ONE_SOURCE,
     TABLE,
     TEXT_COLUMN,
@@ -119,7 +120,7 @@ def rank(
     if options['table'] is None:
         table_from(options, allow_private, candidates=candidates_column)
         if len(values) < 2:
-            raise click.UsageError('give REFERENCE and CANDIDATES: what to rank by, and at least one to rank')
+            raise click.UsageError(NO_CANDIDATES)
         references = texts_and_images(lines(values[:1]), allow_private)
         items: Any = [(one, list(texts_and_images(values[1:], allow_private))) for one in references]
         several = is_several(values[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from .._images import centre, filling
+from .._images import CLIP_COLOURS, centre, filling
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ FILE = 'preprocessor_config.json'
 _DEFAULTS = {  # of transformers' processors for CLIP
     'size': 224,
     'crop_size': 224,
-    'image_mean': (0.48145466, 0.4578275, 0.40821073),
-    'image_std': (0.26862954, 0.26130258, 0.27577711),
+    'image_mean': CLIP_COLOURS[0],
+    'image_std': CLIP_COLOURS[1],
     'resample': Image.Resampling.BICUBIC,
     'rescale_factor': 1 / 255,
     'do_resize': True,

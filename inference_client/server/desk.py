@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from .._wire.jina_pb2 import DataRequestProto
 from .access_log import AccessLog
 from .counting import check_count, count_documents, header_of
-from .gate import Gate
+from .gate import Gate, token_of
 from .hosted import RETRY_AFTER, SERVING, STARTING, HostedModel, Models
 from .link import Answer, StuckError
 from .metrics import Metrics
@@ -96,7 +96,7 @@ class Desk:
         if self._log is not None and seen.who:
             self._log.note(
                 peer=asker.peer,
-                token=seen.who if seen.who != asker.peer else None,
+                token=token_of(seen.who, asker.peer),
                 protocol=asker.protocol,
                 model=seen.model,
                 task=seen.task,

@@ -62,8 +62,7 @@ class Gate:
             raise
         finally:
             if self._log is not None:
-                token = who if who != peer else None
-                self._log.note(peer=peer, token=token, protocol=protocol, path=path, outcome=outcome)
+                self._log.note(peer=peer, token=token_of(who, peer), protocol=protocol, path=path, outcome=outcome)
 
     @property
     def wants_tokens(self) -> bool:
@@ -98,6 +97,11 @@ class Gate:
             )
         if origin is not None and origin.partition('://')[2] != host:
             raise ForbiddenError('without tokens the service answers no pages of other sites')
+
+
+def token_of(who: str, peer: str) -> str | None:
+    """The id of the token by which somebody was admitted; None without one."""
+    return who if who != peer else None
 
 
 def _host(header: str) -> str:

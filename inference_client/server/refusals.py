@@ -28,9 +28,14 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
     @property
+    def milliseconds(self) -> int:
+        """What `retry_after` is of them, and no less."""
+        return math.ceil(1000 * (self.retry_after or 0))
+
+    @property
     def seconds(self) -> str:
         """The seconds in `retry_after`, to the next millisecond."""
-        return f'{math.ceil(1000 * (self.retry_after or 0)) / 1000:.3f}'.rstrip('0').rstrip('.')
+        return f'{self.milliseconds / 1000:.3f}'.rstrip('0').rstrip('.')
 
     def in_band(self, request_id: str) -> bytes:
         """The answer to one request of many on a stream or a socket."""

@@ -263,7 +263,7 @@ def _json(value: Any, refusal: Refusal | None = None) -> web.Response:
     headers = {} if refusal is None else {'Inference-Error': refusal.error}
     if refusal is not None and refusal.retry_after is not None:
         headers['Retry-After'] = f'{math.ceil(refusal.retry_after)}'  # whole seconds, by RFC 9110
-        headers['Retry-After-Ms'] = f'{math.ceil(1000 * refusal.retry_after)}'  # which OpenAI's server has, too
+        headers['Retry-After-Ms'] = f'{refusal.milliseconds}'  # which OpenAI's server has, too
     status = 200 if refusal is None else refusal.http
     return web.Response(body=dumps(value), content_type=JSON, status=status, headers=headers)
 

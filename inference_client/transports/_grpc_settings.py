@@ -14,13 +14,12 @@ from google.protobuf.message import DecodeError
 from .._spec import Capabilities
 from .._tls import client_pair, trusted
 from .._wire.jina_pb2 import EndpointsProto
-from .._wire.status import seconds_of, token_refused
+from .._wire.status import rate_limited, seconds_of, token_refused
 from ..errors import (
     ConfigurationError,
     InferenceError,
     ModelNotFoundError,
     ProtocolError,
-    RateLimitError,
     RequestTimeoutError,
     RequestTooLargeError,
     ServerError,
@@ -146,8 +145,7 @@ def translated(error: Any, timeout: float) -> InferenceError:
         return ModelNotFoundError(f'the server does not know the model ({details})')
     seconds = _retry_after(error)
     if seconds is not None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        message = f'the server takes no more requests for now ({details}); send fewer at once (prefetch=...)'
-        return RateLimitError(message, retry_after=seconds)
+        return rate_limited(f'({details})', seconds)
     if seconds is not None:
         return ServerError(f'the model is not up ({details})', transient=True, busy=True, retry_after=seconds)
     if code in LOST or details.startswith(REMOVED):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from .._addresses import names_host
 from .._messages import Request, Response
 from .._policies import Timeouts
 from .._spec import Capabilities
@@ -192,15 +193,11 @@ def split_url(url: str) -> SplitResult:
     Raises:
         ConfigurationError: it does not.
     """
-    try:
-        parts = urlsplit(url)
-        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        valid = False
-    if valid and '@' in parts.netloc:
-        raise ConfigurationError('the URL holds a user name or password: leave it out, and give Client(token=...)')
-    if not valid:
+    if not names_host(url):
         raise ConfigurationError(f'{bare(url)!r} is not the URL of a server: expected scheme://host:port')
+    parts = urlsplit(url)
+    if '@' in parts.netloc:
+        raise ConfigurationError('the URL holds a user name or password: leave it out, and give Client(token=...)')
     return parts
 
 

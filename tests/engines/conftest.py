@@ -152,13 +152,7 @@ def hf_clip_files(tmp_path_factory):
     projected = {'projection_dim': 16}
     ends = {'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 1}
     config = transformers.CLIPConfig(
-        text_config={
-            **SMALL,
-            **ends,
-            'projection_dim': 16,
-            'vocab_size': len(tokenizer),
-            'max_position_embeddings': 77,
-        },
+        text_config={**SMALL, **ends, **projected, 'vocab_size': len(tokenizer), 'max_position_embeddings': 77},
         vision_config={**SMALL, **projected, 'image_size': 32, 'patch_size': 8},
         **projected,
         initializer_factor=10.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 from docarray import Document
 
-from ..._images import decode_image, middle
+from ..._images import CLIP_COLOURS, decode_image, middle
 from ...errors import ConfigurationError
 from .content import encoded_image
 from .tensors import ANY, TYPES, Spec, Tensor, shape_for
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
     'none': ((0, 0, 0), (1, 1, 1)),
-    'clip': ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    'clip': CLIP_COLOURS,
     'siglip': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     'imagenet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
